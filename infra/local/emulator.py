@@ -1,0 +1,149 @@
+"""Owns the MiniStack process: start, stop, and nothing left behind.
+
+MiniStack runs as the leader of a session of its own, and everything that it starts (function processes, terraform,
+providers) stays in that session whatever process group it makes, also when its parent has died. So "ours" is the session.
+
+    python -m infra.local.emulator start|stop|status
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from infra.local import LOCAL, REGION, ROOT
+
+RECORD = LOCAL / "ministack.json"
+LOG = LOCAL / "ministack.log"
+HOST = os.environ.get("CONDUCTOR_BIND", "127.0.0.1")
+
+
+def start():
+    """Returns the endpoint's URL; does nothing when it is already up."""
+    running = status()
+    if running:
+        return running["url"]
+    stop()
+    port = choose_port()
+    url = f"http://127.0.0.1:{port}"
+    temporary = LOCAL / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    # Functions inherit this environment, so it holds nothing that AWS would not give them.
+    environment = {
+        "PATH": f"{ROOT}/.venv/bin:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(temporary),
+        "TMPDIR": str(temporary),
+        "LANG": "C.UTF-8",
+        "BIND_HOST": HOST,
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_REGION": REGION,
+        "AWS_ENDPOINT_URL": url,
+        "AUTH": os.environ.get("CONDUCTOR_AUTH", "true"),
+        "LAMBDA_EXECUTOR": "local",
+    }
+    with LOG.open("wb") as log:
+        process = subprocess.Popen(
+            [f"{ROOT}/.venv/bin/ministack"],
+            env=environment, cwd=LOCAL, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )
+    RECORD.write_text(json.dumps({"pid": process.pid, "port": port, "url": url}))
+    until(lambda: process.poll() is not None or healthy(url), 60, "MiniStack answers")
+    if process.poll() is not None:
+        sys.exit(f"MiniStack ended with {process.returncode}; see {LOG.relative_to(ROOT)}")
+    return url
+
+
+def stop():
+    """Ends the whole session: politely, then not, and fails if anything of it is left."""
+    if not RECORD.exists():
+        return
+    session = json.loads(RECORD.read_text())["pid"]
+    for number, seconds in ((signal.SIGTERM, 5), (signal.SIGKILL, 10)):
+        for pid in members(session):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+        try:
+            until(lambda: not members(session), seconds, "the processes end")
+            break
+        except TimeoutError:
+            continue
+    left = members(session)
+    if left:
+        sys.exit(f"still running after SIGKILL: {left}")
+    RECORD.unlink()
+    shutil.rmtree(LOCAL / "tmp", ignore_errors=True)
+    (LOCAL / "stack.json").unlink(missing_ok=True)
+
+
+def status():
+    """The record of the running MiniStack, or None."""
+    if not RECORD.exists():
+        return None
+    record = json.loads(RECORD.read_text())
+    return record if members(record["pid"]) and healthy(record["url"]) else None
+
+
+def members(session):
+    """The living processes of a session, zombies aside."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(entry.name))
+    return found
+
+
+def choose_port():
+    """CONDUCTOR_PORT, else 4566, else whatever is free."""
+    wanted = os.environ.get("CONDUCTOR_PORT")
+    for port in [int(wanted)] if wanted else [4566, 0]:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+                return probe.getsockname()[1]
+            except OSError:
+                continue
+    sys.exit(f"port {wanted} is in use; set CONDUCTOR_PORT to a free one")
+
+
+def healthy(url):
+    try:
+        with urllib.request.urlopen(f"{url}/_ministack/health", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def until(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds} s until {what}")
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    command = sys.argv[1] if len(sys.argv) == 2 else None
+    if command == "start":
+        print(f"MiniStack: {start()}")
+    elif command == "stop":
+        stop()
+    elif command == "status":
+        sys.exit(0 if status() else 1)
+    else:
+        sys.exit(__doc__)

@@ -1,0 +1,101 @@
+"""Owns what a fresh stack is given: the resource templates that ship, the role of a first environment, and `dev`.
+
+    python -m infra.local.seed [--local]
+
+Doing it again changes nothing. Deployed stacks get a random external id, kept in the role's stack.
+"""
+
+import io
+import secrets
+import sys
+import zipfile
+
+import boto3
+from botocore.exceptions import ClientError
+
+from infra.local import ROOT, STACK_NAME, stack as stacks
+from infra.local.deploy import stack_outputs
+
+TARGET_STACK = "conductor-target"
+
+
+def seed(stack):
+    api = stacks.api(stack)
+    names = publish_templates(api)
+    print(f"  {len(names)} resource templates: {', '.join(names)}")
+    print(f"  environment dev, by {environment(api, stack)['credentials']['roleArn']}")
+
+
+def publish_templates(api):
+    """One folder is one type (and class); the version is in its file VERSION."""
+    published = []
+    for folder in sorted(path for path in (ROOT / "infra/templates").iterdir() if (path / "VERSION").is_file()):
+        version = (folder / "VERSION").read_text().strip()
+        try:
+            api.call("PUT", f"/v1/resource-templates/{folder.name}/versions/{version}", archive(folder), "application/zip")
+        except stacks.Problem as problem:
+            if problem.status == 409:
+                sys.exit(f"template {folder.name} {version} was published with another content: a version is immutable, "
+                         f"so raise infra/templates/{folder.name}/VERSION")
+            raise
+        published.append(f"{folder.name} {version}")
+    return published
+
+
+def archive(folder):
+    """The same files give the same bytes: a version is compared by its content."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file() and ".terraform" not in path.parts):
+            entry = zipfile.ZipInfo(str(path.relative_to(folder)), (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            target.writestr(entry, path.read_bytes())
+    return buffer.getvalue()
+
+
+def environment(api, stack):
+    """`dev`, if it is not there: somebody may have changed it since."""
+    try:
+        return api.get("/v1/environments/dev")
+    except stacks.Problem as problem:
+        if problem.status != 404:
+            raise
+    role, external_id = target_role()
+    return api.put("/v1/environments/dev", {
+        "type": "development", "region": stack["region"], "credentials": {"roleArn": role, "externalId": external_id}})
+
+
+def target_role():
+    """The role that the first environment works with, in this same account, and its external id."""
+    cloudformation = boto3.client("cloudformation")
+    arguments = {
+        "StackName": TARGET_STACK,
+        "TemplateBody": (ROOT / "infra/target-account.yaml").read_text(),
+        "Capabilities": ["CAPABILITY_NAMED_IAM"],
+    }
+    provisioner = {"ParameterKey": "ProvisionerRoleArn", "ParameterValue": stack_outputs(STACK_NAME)["ProvisionerRoleArn"]}
+    try:
+        external_id = parameter("ExternalId")
+        cloudformation.update_stack(
+            **arguments, Parameters=[provisioner, {"ParameterKey": "ExternalId", "UsePreviousValue": True}])
+        cloudformation.get_waiter("stack_update_complete").wait(StackName=TARGET_STACK, WaiterConfig={"Delay": 2})
+    except ClientError as error:
+        message = error.response["Error"]["Message"]
+        if "does not exist" in message:
+            external_id = secrets.token_hex(16)
+            cloudformation.create_stack(
+                **arguments, Parameters=[provisioner, {"ParameterKey": "ExternalId", "ParameterValue": external_id}])
+            cloudformation.get_waiter("stack_create_complete").wait(StackName=TARGET_STACK, WaiterConfig={"Delay": 2})
+        elif "No updates" not in message:
+            raise
+    return stack_outputs(TARGET_STACK)["RoleArn"], external_id
+
+
+def parameter(name):
+    stack = boto3.client("cloudformation").describe_stacks(StackName=TARGET_STACK)["Stacks"][0]
+    return next(p["ParameterValue"] for p in stack["Parameters"] if p["ParameterKey"] == name)
+
+
+if __name__ == "__main__":
+    seed(stacks.load(local="--local" in sys.argv))

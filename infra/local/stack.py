@@ -1,0 +1,84 @@
+"""Owns the way to a deployed stack: what .local says about it, its AWS clients' settings, its HTTP API.
+
+Speaks to the API as any client would; where the API is closed (on AWS), requests are signed.
+"""
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+
+from infra.local import LOCAL, REGION
+
+
+def load(local=True):
+    """The stack's description; from here on this process's AWS clients talk to where it is."""
+    path = LOCAL / ("stack.json" if local else "deployed.json")
+    if not path.exists():
+        sys.exit(f"there is no stack: {path.name} is missing; `make {'up' if local else 'deploy'}` first")
+    stack = json.loads(path.read_text())
+    if local:
+        use_emulator(stack["awsEndpointUrl"])
+    return stack
+
+
+def use_emulator(url):
+    """Points every AWS client of this process and its children at the emulator, whose root user is `test`."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE"):
+        os.environ.pop(name, None)
+    os.environ.update(
+        AWS_ENDPOINT_URL=url, AWS_REGION=REGION, AWS_DEFAULT_REGION=REGION,
+        AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test",
+    )
+
+
+class Problem(Exception):
+    """An answer that is an error: its status and, where there is one, its problem+json."""
+
+    def __init__(self, method, path, status, body):
+        self.status, self.body = status, body
+        super().__init__(f"{method} {path}: {status} {body}")
+
+
+class Api:
+    def __init__(self, url, signed=False):
+        self.url, self.signed = url, signed
+
+    def get(self, path):
+        return self.call("GET", path)
+
+    def post(self, path, body):
+        return self.call("POST", path, json.dumps(body).encode(), "application/json")
+
+    def put(self, path, body):
+        return self.call("PUT", path, json.dumps(body).encode(), "application/json")
+
+    def delete(self, path):
+        return self.call("DELETE", path)
+
+    def call(self, method, path, body=None, content_type=None):
+        """The answer's JSON; a Problem for every status from 400."""
+        headers = {"accept": "application/json", **({"content-type": content_type} if content_type else {})}
+        if self.signed:
+            session = boto3.session.Session()
+            request = AWSRequest(method, self.url + path, data=body, headers=headers)
+            SigV4Auth(session.get_credentials(), "execute-api", session.region_name).add_auth(request)
+            headers = dict(request.headers)
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.url + path, body, headers, method=method), timeout=40) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            text = error.read().decode(errors="replace")
+            try:
+                raise Problem(method, path, error.code, json.loads(text)) from None
+            except json.JSONDecodeError:
+                raise Problem(method, path, error.code, text) from None
+
+
+def api(stack):
+    return Api(stack["apiUrl"], signed=stack["awsEndpointUrl"] is None)

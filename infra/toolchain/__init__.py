@@ -1,0 +1,1 @@
+"""Terraform and its providers in the artifact bucket: found, packed, published with a manifest."""

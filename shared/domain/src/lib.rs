@@ -1,0 +1,21 @@
+//! What is true in Conductor: its nouns, their states, and the rules between them.
+//!
+//! Pure and total: no I/O, no async, no clock, no randomness. Whoever needs a time or an id passes it in.
+
+pub mod application;
+pub mod audit;
+pub mod code;
+pub mod consumer;
+pub mod deployment;
+pub mod environment;
+pub mod ids;
+pub mod identity;
+pub mod lane;
+pub mod name;
+pub mod operation;
+pub mod principal;
+pub mod resource;
+pub mod score;
+pub mod template;
+
+pub use code::{Code, Refusal};

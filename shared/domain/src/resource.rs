@@ -1,0 +1,267 @@
+//! Resources: what operations make, change, share and destroy.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::identity::{IdentityKey, Mode};
+use crate::ids::{DeploymentId, OperationId, ResourceId};
+use crate::name::{ApplicationName, EnvironmentName};
+use crate::operation::{During, IllegalTransition};
+use crate::template::TemplateName;
+
+/// The most dependencies of a resource.
+pub const MAX_DEPENDENCIES: usize = 20;
+/// The most consumers of a resource.
+pub const MAX_CONSUMERS: u32 = 1_000;
+/// How long after `dead_after` a left-behind terraform is given up: clocks differ by less (3-runtime.md).
+pub const QUARANTINE: SignedDuration = SignedDuration::from_secs(60);
+/// The longest output, as JSON.
+pub const MAX_OUTPUT: usize = 64 * 1024;
+/// The longest outputs of a resource together, as JSON.
+pub const MAX_OUTPUTS: usize = 256 * 1024;
+
+/// Where a resource stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ResourceStatus {
+    /// It is being made.
+    Provisioning,
+    /// It can be used.
+    Active,
+    /// It is being changed.
+    Updating,
+    /// It is being destroyed.
+    Deleting,
+    /// Its last work failed; a later deployment may go on.
+    Failed,
+    /// It is gone.
+    Deleted,
+}
+
+/// What can happen to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResourceEvent {
+    /// An operation goes on to make it.
+    CreateBegun,
+    /// An operation begins to change it.
+    UpdateBegun,
+    /// An operation begins to destroy it.
+    DestroyBegun,
+    /// The work succeeded: it is as asked.
+    Settled,
+    /// The work succeeded: it is gone.
+    Destroyed,
+    /// The work failed.
+    Failed,
+}
+
+impl ResourceStatus {
+    /// All statuses, in the order of the table.
+    pub const ALL: [ResourceStatus; 6] =
+        [Self::Provisioning, Self::Active, Self::Updating, Self::Deleting, Self::Failed, Self::Deleted];
+
+    /// The status after an event, or `None` where the event cannot happen. The same work may begin again: that is what
+    /// a second attempt does.
+    pub fn after(self, event: ResourceEvent) -> Option<ResourceStatus> {
+        use ResourceEvent as E;
+        use ResourceStatus as S;
+        match self {
+            S::Provisioning => match event {
+                E::CreateBegun => Some(S::Provisioning),
+                E::Settled => Some(S::Active),
+                E::Failed => Some(S::Failed),
+                E::DestroyBegun => Some(S::Deleting),
+                E::UpdateBegun | E::Destroyed => None,
+            },
+            S::Active => match event {
+                E::UpdateBegun => Some(S::Updating),
+                E::DestroyBegun => Some(S::Deleting),
+                E::CreateBegun | E::Settled | E::Destroyed | E::Failed => None,
+            },
+            S::Updating => match event {
+                E::UpdateBegun => Some(S::Updating),
+                E::Settled => Some(S::Active),
+                E::Failed => Some(S::Failed),
+                E::DestroyBegun => Some(S::Deleting),
+                E::CreateBegun | E::Destroyed => None,
+            },
+            S::Deleting => match event {
+                E::DestroyBegun => Some(S::Deleting),
+                E::Destroyed => Some(S::Deleted),
+                E::Failed => Some(S::Failed),
+                E::CreateBegun | E::UpdateBegun | E::Settled => None,
+            },
+            S::Failed => match event {
+                E::CreateBegun => Some(S::Provisioning),
+                E::UpdateBegun => Some(S::Updating),
+                E::DestroyBegun => Some(S::Deleting),
+                E::Settled | E::Destroyed | E::Failed => None,
+            },
+            S::Deleted => match event {
+                E::CreateBegun | E::UpdateBegun | E::DestroyBegun | E::Settled | E::Destroyed | E::Failed => None,
+            },
+        }
+    }
+}
+
+impl ResourceEvent {
+    /// All events, in the order of the table.
+    pub const ALL: [ResourceEvent; 6] =
+        [Self::CreateBegun, Self::UpdateBegun, Self::DestroyBegun, Self::Settled, Self::Destroyed, Self::Failed];
+
+    /// The event with which work of a kind begins.
+    pub fn begun(during: During) -> Self {
+        match during {
+            During::Create => Self::CreateBegun,
+            During::Update => Self::UpdateBegun,
+            During::Destroy => Self::DestroyBegun,
+        }
+    }
+}
+
+/// The operation that alone may run terraform for a resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reservation {
+    /// The operation's deployment.
+    pub deployment: DeploymentId,
+    /// Its number there.
+    pub number: u32,
+    /// Its id.
+    pub operation: OperationId,
+    /// The claim.
+    pub epoch: u64,
+    /// After this no terraform of that claim can do anything: its machine is gone and its credentials have ended.
+    pub dead_after: Timestamp,
+}
+
+/// Where terraform keeps a resource's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StateLocation {
+    /// Such as `s3`.
+    pub backend: String,
+    /// Such as `s3://<bucket>/<key>`.
+    pub location: String,
+}
+
+/// A resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resource {
+    /// Its id.
+    pub id: ResourceId,
+    /// Its name, for people.
+    pub name: String,
+    /// The template.
+    pub template: TemplateName,
+    /// The template's version.
+    pub version: semver::Version,
+    /// Where it lives.
+    pub environment: EnvironmentName,
+    /// The application that made it.
+    pub created_for: ApplicationName,
+    /// How it is found.
+    pub mode: Mode,
+    /// By which key; freed when it is gone.
+    pub identity: IdentityKey,
+    /// Where it stands.
+    pub status: ResourceStatus,
+    /// When it got that status.
+    pub entered_at: Timestamp,
+    /// Who works on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Reservation>,
+    /// How many consumers it has.
+    pub consumers: u32,
+    /// How many operations wait for its reservation to end.
+    pub waiters: u32,
+    /// What it depends on.
+    #[serde(default)]
+    pub depends_on: Vec<ResourceId>,
+    /// Where its state is.
+    pub state_location: StateLocation,
+    /// True where it stays when its last consumer leaves.
+    #[serde(default)]
+    pub retain: bool,
+    /// The deployment that made it.
+    pub created_by: DeploymentId,
+    /// The deployment that last changed it.
+    pub updated_by: DeploymentId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Resource {
+    /// When the sweeper looks at it: when a reservation has outlived its worker, or waiters were left behind.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        match &self.reservation {
+            Some(reservation) => Some(reservation.dead_after + QUARANTINE),
+            None if self.waiters > 0 => Some(self.updated_at),
+            None => None,
+        }
+    }
+
+    /// Takes an event: the new status and the time it was entered.
+    pub fn take(&mut self, event: ResourceEvent, now: Timestamp) -> Result<(), IllegalTransition> {
+        let next = self.status.after(event).ok_or_else(|| IllegalTransition {
+            noun: "resource",
+            status: format!("{:?}", self.status),
+            event: format!("{event:?}"),
+        })?;
+        self.status = next;
+        self.entered_at = now;
+        self.updated_at = now;
+        Ok(())
+    }
+}
+
+/// The resolved parameters of a resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parameters {
+    /// Of which resource.
+    pub resource: ResourceId,
+    /// Those that may be shown.
+    pub values: Map<String, Value>,
+    /// Names of those that lie in the vault.
+    pub sensitive: Vec<String>,
+    /// The vault object with the sensitive ones, a JSON object by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// Keyed hash over all of them, hex.
+    pub hash: String,
+}
+
+/// The outputs of a resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outputs {
+    /// Of which resource.
+    pub resource: ResourceId,
+    /// Those that may be shown.
+    pub values: BTreeMap<String, Value>,
+    /// Names of those that lie in the vault.
+    pub sensitive: Vec<String>,
+    /// The vault object with the sensitive ones, a JSON object by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+}
+
+/// An operation that waits until a resource's reservation has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiter {
+    /// For which resource.
+    pub resource: ResourceId,
+    /// The operation's deployment.
+    pub deployment: DeploymentId,
+    /// Its number there.
+    pub number: u32,
+    /// Since when.
+    pub since: Timestamp,
+}

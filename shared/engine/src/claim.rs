@@ -1,0 +1,166 @@
+//! Claiming: a worker takes a Ready operation, with a new epoch and a lease.
+
+use conductor_domain::deployment::{Deployment, DeploymentStatus};
+use conductor_domain::operation::{Effect, Failure, Lease, Operation, OperationEvent, ReleaseRequest, WaitingFor};
+use conductor_domain::principal::Caller;
+use conductor_domain::resource::Resource;
+
+use crate::commit::Draft;
+use crate::lease::LEASE_TIME;
+use crate::plan::appended_release;
+use crate::port::{Clock, Ports, StoreError, Versioned, Wake};
+use crate::record::{Item, Open, Subject};
+use crate::{Engine, Error};
+
+/// An operation that is ours, with what every commit about it needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Claimed {
+    pub deployment: Versioned<Deployment>,
+    pub operation: Versioned<Operation>,
+    pub lease: Versioned<Lease>,
+    pub marker: Versioned<Open>,
+}
+
+/// What a wake-up found.
+pub(crate) enum Claim {
+    Ours(Box<Claimed>),
+    /// It has ended, and nobody was told.
+    Unsettled,
+    /// There is nothing to do.
+    Nothing,
+}
+
+impl<P: Ports> Engine<P> {
+    pub(crate) async fn claim(&self, caller: &Caller, wake: &Wake, number: u32, worker: &str) -> Result<Claim, Error> {
+        let organisation = caller.organisation();
+        let id = wake.deployment_id;
+        let items = [Item::Operation(id, number), Item::Deployment(id), Item::Lease(id, number), Item::Open(id, number)];
+        let mut batch = self.batch(organisation, items.to_vec()).await?;
+        let operation: Option<Versioned<Operation>> = batch.take(&items[0])?;
+        let deployment: Option<Versioned<Deployment>> = batch.take(&items[1])?;
+        let (Some(read), Some(deployment)) = (operation, deployment) else { return Ok(Claim::Nothing) };
+        if read.status.is_final() && !read.settled {
+            return Ok(Claim::Unsettled);
+        }
+        let now = self.clock.now();
+        let claimable = read.status == conductor_domain::operation::OperationStatus::Ready
+            && deployment.status == DeploymentStatus::InProgress
+            && now < read.expires_at;
+        if !claimable {
+            return Ok(Claim::Nothing);
+        }
+        let marker: Versioned<Open> = batch
+            .take(&items[3])?
+            .ok_or_else(|| StoreError::Unreadable(format!("operation {number} of {id} has no marker")))?;
+        let left: Option<Versioned<Lease>> = batch.take(&items[2])?;
+        let mut operation = read.value.clone();
+        operation.take(OperationEvent::Claimed, now)?;
+        operation.epoch += 1;
+        let lease = Lease {
+            deployment: id,
+            operation: number,
+            epoch: operation.epoch,
+            worker: worker.to_owned(),
+            heartbeat_at: now,
+            expires_at: now + LEASE_TIME,
+            terraform_started_at: None,
+            terraform_ended_at: None,
+        };
+        let mut draft = self.draft(caller, Some(id));
+        let operation = draft.update(&read, operation);
+        let lease = draft.put(left.as_ref(), lease);
+        match draft.commit().await {
+            Ok(()) => Ok(Claim::Ours(Box::new(Claimed { deployment, operation, lease, marker }))),
+            Err(Error::Conflict) => Ok(Claim::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads again what a lost race may have changed. `None`: the operation is not ours any more.
+    pub(crate) async fn still_ours(&self, caller: &Caller, claimed: &Claimed) -> Result<Option<Claimed>, Error> {
+        let id = claimed.deployment.id;
+        let number = claimed.operation.number;
+        let items = [Item::Operation(id, number), Item::Deployment(id), Item::Lease(id, number), Item::Open(id, number)];
+        let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
+        let (Some(operation), Some(deployment), Some(lease), Some(marker)) = (
+            batch.take::<Operation>(&items[0])?,
+            batch.take::<Deployment>(&items[1])?,
+            batch.take::<Lease>(&items[2])?,
+            batch.take::<Open>(&items[3])?,
+        ) else {
+            return Ok(None);
+        };
+        let ours = operation.epoch == claimed.operation.epoch && !operation.status.is_final();
+        Ok(ours.then_some(Claimed { deployment, operation, lease, marker }))
+    }
+}
+
+impl<P: Ports> Draft<'_, P> {
+    /// Ends an operation well.
+    pub(crate) fn succeed(&mut self, claimed: &Claimed, mut operation: Operation, effect: Effect) -> Result<(), Error> {
+        operation.take(OperationEvent::Succeeded, self.now())?;
+        operation.effect = Some(effect);
+        operation.error = None;
+        tracing::info!(deployment = %operation.deployment, operation = operation.number, ?effect, "operation succeeded");
+        self.ended(claimed, operation);
+        Ok(())
+    }
+
+    /// Ends an operation badly.
+    pub(crate) fn fail(&mut self, claimed: &Claimed, mut operation: Operation, failure: Failure) -> Result<(), Error> {
+        operation.take(OperationEvent::Failed, self.now())?;
+        tracing::info!(
+            deployment = %operation.deployment, operation = operation.number, code = %failure.code, "operation failed"
+        );
+        let subject = Subject::Deployment(operation.deployment);
+        self.audit(subject, "operation.failed", Some(format!("{}: {}", operation.resource, failure.code)));
+        operation.error = Some(failure);
+        self.ended(claimed, operation);
+        Ok(())
+    }
+
+    fn ended(&mut self, claimed: &Claimed, mut operation: Operation) {
+        operation.settled = operation.dependents.is_empty() && operation.pending_objects.is_empty();
+        self.delete(&claimed.marker);
+        self.delete(&claimed.lease);
+        self.update(&claimed.operation, operation);
+    }
+
+    /// Lets go of an operation that has to wait.
+    pub(crate) fn block(&mut self, claimed: &Claimed, waiting_for: WaitingFor) -> Result<(), Error> {
+        let mut operation = claimed.operation.value.clone();
+        operation.take(OperationEvent::Blocked, self.now())?;
+        operation.waiting_for = Some(waiting_for);
+        self.delete(&claimed.lease);
+        self.update(&claimed.operation, operation);
+        Ok(())
+    }
+
+    /// Demands that a claim is still the newest.
+    pub(crate) fn check_operation(&mut self, claimed: &Claimed) {
+        self.check(&claimed.operation);
+    }
+
+    /// Appends releases to the deployment of a claimed operation.
+    pub(crate) fn append(&mut self, claimed: &Claimed, releases: Vec<(String, String, ReleaseRequest)>) {
+        if releases.is_empty() {
+            return;
+        }
+        let mut deployment = claimed.deployment.value.clone();
+        for (name, kind, request) in releases {
+            deployment.operations += 1;
+            let number = deployment.operations;
+            let (now, id) = (self.now(), self.fresh_id());
+            let operation = appended_release(&deployment, number, &name, &kind, request, now, id);
+            self.create(Open { deployment: deployment.id, number });
+            self.create(operation);
+            self.wake(deployment.id, number);
+        }
+        self.update(&claimed.deployment, deployment);
+    }
+
+    /// Says in a resource's audit trail what became of it.
+    pub(crate) fn audit_resource(&mut self, resource: &Resource, action: &str) {
+        self.audit(Subject::Resource(resource.id), action, Some(resource.name.clone()));
+    }
+}

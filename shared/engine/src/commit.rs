@@ -1,0 +1,242 @@
+//! Commits: collected change by change, each against the version that was read, with the audit events that tell of them.
+
+use std::time::Duration;
+
+use conductor_domain::audit::AuditEvent;
+use conductor_domain::ids::{AuditId, DeploymentId, GenericUuid};
+use conductor_domain::name::OrganisationName;
+use conductor_domain::principal::Caller;
+use conductor_domain::{Code, Refusal};
+
+use crate::port::{Change, Clock, Expect, MAX_CHANGES, Page, Ports, Queue, Records, StoreError, Version, Versioned, Wake};
+use crate::record::{Audited, Entity, Item, Record, Set, Subject};
+use crate::{Engine, Error};
+
+/// Changes on the way to a commit. Who makes them, and for which deployment, is said once.
+pub(crate) struct Draft<'a, P: Ports> {
+    engine: &'a Engine<P>,
+    caller: &'a Caller,
+    deployment: Option<DeploymentId>,
+    changes: Vec<Change>,
+    wakes: Vec<Wake>,
+}
+
+impl<'a, P: Ports> Draft<'a, P> {
+    fn version(&self) -> Version {
+        Version(self.engine.clock.fresh_id().simple().to_string())
+    }
+
+    /// Writes a record that must not be there.
+    pub fn create<T: Entity>(&mut self, value: T) -> Versioned<T> {
+        self.write(value, Expect::Absent)
+    }
+
+    /// Writes a new value over the one that was read.
+    pub fn update<T: Entity>(&mut self, read: &Versioned<T>, value: T) -> Versioned<T> {
+        self.write(value, Expect::Version(read.version.clone()))
+    }
+
+    /// Creates or updates, as there was one or not.
+    pub fn put<T: Entity>(&mut self, read: Option<&Versioned<T>>, value: T) -> Versioned<T> {
+        match read {
+            Some(read) => self.update(read, value),
+            None => self.create(value),
+        }
+    }
+
+    fn write<T: Entity>(&mut self, value: T, expect: Expect) -> Versioned<T> {
+        let version = self.version();
+        let record = Box::new(value.clone().into_record());
+        self.changes.push(Change::Put { record, expect, version: version.clone() });
+        Versioned { value, version }
+    }
+
+    /// Removes the record that was read.
+    pub fn delete<T: Entity>(&mut self, read: &Versioned<T>) {
+        self.changes.push(Change::Delete { item: read.item(), expect: read.version.clone() });
+    }
+
+    /// Demands that a record is still the one that was read.
+    pub fn check<T: Entity>(&mut self, read: &Versioned<T>) {
+        self.changes.push(Change::Check { item: read.item(), expect: Expect::Version(read.version.clone()) });
+    }
+
+    /// Appends an audit event.
+    pub fn audit(&mut self, of: Subject, action: &str, detail: Option<String>) {
+        let (noun, subject) = match &of {
+            Subject::Environment(name) => ("environment", name.to_string()),
+            Subject::Application(name) => ("application", name.to_string()),
+            Subject::Template(name) => ("template", name.to_string()),
+            Subject::Deployment(id) => ("deployment", id.to_string()),
+            Subject::Resource(id) => ("resource", id.to_string()),
+        };
+        let event = AuditEvent {
+            id: AuditId::from_untyped_uuid(self.engine.clock.fresh_id()),
+            at: self.engine.clock.now(),
+            principal: self.caller.principal.id.clone(),
+            request_id: self.caller.request_id.clone(),
+            action: action.to_owned(),
+            noun: noun.to_owned(),
+            subject,
+            deployment: self.deployment,
+            detail,
+        };
+        self.create(Audited { of, event });
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.engine.clock.now()
+    }
+
+    /// A fresh UUIDv7.
+    pub fn fresh_id(&self) -> uuid::Uuid {
+        self.engine.clock.fresh_id()
+    }
+
+    /// How many more changes fit.
+    pub fn room(&self) -> usize {
+        MAX_CHANGES.saturating_sub(self.changes.len())
+    }
+
+    /// Wakes a worker for an operation, once the commit has happened.
+    pub fn wake(&mut self, deployment: DeploymentId, operation: u32) {
+        self.wakes.push(self.engine.wake(self.caller, deployment, Some(operation)));
+    }
+
+    /// Commits; an empty draft is no commit.
+    pub async fn commit(self) -> Result<(), Error> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        self.engine.records.commit(self.caller.organisation(), self.changes).await?;
+        Ok(self.engine.queue.send(&self.wakes).await?)
+    }
+}
+
+/// What a request says of the record that it would change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing.
+    None,
+    /// `If-Match: *`: there must be one.
+    Any,
+    /// `If-Match: "…"`: it must have this version.
+    Version(String),
+}
+
+impl Precondition {
+    pub(crate) fn check(&self, version: Option<&Version>) -> Result<(), Refusal> {
+        let holds = match self {
+            Precondition::None => true,
+            Precondition::Any => version.is_some(),
+            Precondition::Version(wanted) => version.is_some_and(|version| version.0 == *wanted),
+        };
+        if holds { Ok(()) } else { Err(Refusal::new(Code::PreconditionFailed, Code::PreconditionFailed.title())) }
+    }
+}
+
+/// Counts the tries of a use-case that loses races, and waits between them.
+pub(crate) struct Tries(u32);
+
+/// Tries before a caller is told that the record is contended. With full jitter up to half a second each, 40 tries take
+/// about ten seconds: longer than any burst of commits on one record that DynamoDB can serve.
+const MAX_TRIES: u32 = 40;
+
+impl<P: Ports> Engine<P> {
+    pub(crate) fn draft<'a>(&'a self, caller: &'a Caller, deployment: Option<DeploymentId>) -> Draft<'a, P> {
+        Draft { engine: self, caller, deployment, changes: Vec::new(), wakes: Vec::new() }
+    }
+
+    pub(crate) fn tries(&self) -> Tries {
+        Tries(0)
+    }
+
+    /// Called after a lost race: waits a moment, or gives up.
+    pub(crate) async fn again(&self, tries: &mut Tries) -> Result<(), Error> {
+        tries.0 += 1;
+        if tries.0 >= MAX_TRIES {
+            return Err(Error::Conflict);
+        }
+        let most = Duration::from_millis(10 << tries.0.min(6)).min(Duration::from_millis(500));
+        self.clock.sleep(most.mul_f64(self.clock.chance())).await;
+        Ok(())
+    }
+
+    pub(crate) async fn read<T: Entity>(
+        &self,
+        organisation: &OrganisationName,
+        item: Item,
+    ) -> Result<Option<Versioned<T>>, StoreError> {
+        let mut found = self.records.get_many(organisation, &[item]).await?;
+        found.pop().flatten().map(Versioned::<Record>::typed).transpose()
+    }
+
+    /// Reads several records of one type, in the order of the items.
+    pub(crate) async fn read_all<T: Entity>(
+        &self,
+        organisation: &OrganisationName,
+        items: &[Item],
+    ) -> Result<Vec<Option<Versioned<T>>>, StoreError> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = self.records.get_many(organisation, items).await?;
+        found.into_iter().map(|one| one.map(Versioned::<Record>::typed).transpose()).collect()
+    }
+
+    /// Reads records of any types at once, to be taken out by [`Batch::take`].
+    pub(crate) async fn batch(&self, organisation: &OrganisationName, items: Vec<Item>) -> Result<Batch, StoreError> {
+        let found = self.records.get_many(organisation, &items).await?;
+        Ok(Batch(items.into_iter().zip(found).collect()))
+    }
+
+    /// Lists a whole set.
+    pub(crate) async fn list_all<T: Entity>(
+        &self,
+        organisation: &OrganisationName,
+        set: &Set,
+    ) -> Result<Vec<Versioned<T>>, StoreError> {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let Page { records, next } = self.records.list(organisation, set, after.as_deref(), None).await?;
+            for record in records {
+                all.push(record.typed()?);
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The first few records of a set.
+    pub(crate) async fn list_first<T: Entity>(
+        &self,
+        organisation: &OrganisationName,
+        set: &Set,
+        limit: u32,
+    ) -> Result<Vec<Versioned<T>>, StoreError> {
+        let page = self.records.list(organisation, set, None, Some(limit)).await?;
+        page.records.into_iter().map(Versioned::<Record>::typed).collect()
+    }
+}
+
+/// Records that were read together.
+#[derive(Default)]
+pub(crate) struct Batch(Vec<(Item, Option<Versioned<Record>>)>);
+
+impl Batch {
+    /// Takes a record out; `None` where there is none, or it was not asked for.
+    pub fn take<T: Entity>(&mut self, item: &Item) -> Result<Option<Versioned<T>>, StoreError> {
+        let slot = self.0.iter_mut().find(|(name, _)| name == item);
+        slot.and_then(|(_, record)| record.take()).map(Versioned::<Record>::typed).transpose()
+    }
+
+    /// A copy of a record, for those that are needed twice.
+    pub fn peek<T: Entity>(&self, item: &Item) -> Result<Option<Versioned<T>>, StoreError> {
+        let slot = self.0.iter().find(|(name, _)| name == item);
+        slot.and_then(|(_, record)| record.clone()).map(Versioned::<Record>::typed).transpose()
+    }
+}

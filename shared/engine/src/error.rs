@@ -1,0 +1,52 @@
+//! The one error of the engine's use-cases.
+
+use conductor_domain::operation::IllegalTransition;
+use conductor_domain::{Code, Refusal};
+
+use crate::port::{CommitError, StoreError};
+
+/// Why a use-case did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A rule says no; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Somebody else was faster; read and decide again.
+    #[error("lost a race")]
+    Conflict,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A bug: a decision that the states do not allow.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+}
+
+impl Error {
+    /// The refusal that a user sees: everything else is shown without its cause.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Error::Refused(refusal) => refusal.clone(),
+            Error::Conflict => Refusal::new(Code::Contended, Code::Contended.title()),
+            Error::Store(StoreError::Unavailable(_)) => {
+                Refusal::new(Code::StoreUnavailable, Code::StoreUnavailable.title())
+            }
+            Error::Store(StoreError::Cursor) => Refusal::new(Code::CursorInvalid, Code::CursorInvalid.title()),
+            Error::Store(StoreError::Unreadable(_)) | Error::Illegal(_) => {
+                Refusal::new(Code::Internal, Code::Internal.title())
+            }
+        }
+    }
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict { which } => {
+                tracing::debug!(?which, "conflict");
+                Error::Conflict
+            }
+            CommitError::Store(error) => Error::Store(error),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What to do about what is true: submit, plan, claim, acquire, release, report, settle, sweep.
+//!
+//! Decisions are pure functions; everything else reads a snapshot over the ports, asks one of them, and commits the
+//! answer against the versions that were read. A lost race is read and decided again. This crate knows no AWS, no HTTP
+//! and no terraform.
+
+mod acquire;
+mod claim;
+mod commit;
+mod environments;
+mod error;
+mod lease;
+mod plan;
+pub mod port;
+mod query;
+mod record;
+mod release;
+mod report;
+mod resolve;
+mod secrets;
+mod settle;
+mod start;
+mod submit;
+mod sweep;
+mod templates;
+mod work;
+
+use std::sync::OnceLock;
+
+pub use commit::Precondition;
+pub use environments::PutOutcome;
+pub use error::Error;
+pub use lease::{Control, Stop};
+pub use query::{DeploymentFilter, DeploymentView, List, ResourceFilter, ResourceView};
+pub use record::*;
+pub use submit::{DeploymentRequest, Submitted, TeardownRequest};
+pub use sweep::Swept;
+pub use templates::NewVersion;
+pub use work::{Executor, Job, JobOutcome, Produced};
+
+use port::Ports;
+
+/// What a deployment of this stack decides for the engine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The bucket of terraform states, as it stands in a resource's state location.
+    pub state_bucket: String,
+}
+
+/// The engine, over its ports.
+pub struct Engine<P: Ports> {
+    /// See [`Ports::Records`].
+    pub records: P::Records,
+    /// See [`Ports::Vault`].
+    pub vault: P::Vault,
+    /// See [`Ports::Artifacts`].
+    pub artifacts: P::Artifacts,
+    /// See [`Ports::Queue`].
+    pub queue: P::Queue,
+    /// See [`Ports::Clock`].
+    pub clock: P::Clock,
+    settings: Settings,
+    hash_key: OnceLock<Vec<u8>>,
+}
+
+impl<P: Ports> Engine<P> {
+    /// An engine over these ports.
+    pub fn new(
+        records: P::Records,
+        vault: P::Vault,
+        artifacts: P::Artifacts,
+        queue: P::Queue,
+        clock: P::Clock,
+        settings: Settings,
+    ) -> Self {
+        Self { records, vault, artifacts, queue, clock, settings, hash_key: OnceLock::new() }
+    }
+}

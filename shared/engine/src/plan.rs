@@ -1,0 +1,207 @@
+//! Planning: from what a file wants and what its workload holds to operations. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use conductor_domain::consumer::{ConsumerKey, Holding};
+use conductor_domain::deployment::Deployment;
+use conductor_domain::ids::{GenericUuid, OperationId, ResourceId};
+use conductor_domain::operation::{
+    AcquireRequest, Dependency, Operation, OperationStatus, ReleaseRequest, Request, WaitingFor,
+};
+use conductor_domain::resource::Resource;
+use conductor_domain::score::{Dialect, EdgeKind, Sharing};
+use conductor_domain::template::{TemplateName, TemplateVersion};
+
+/// How long an operation may take, waiting and running, before the sweeper ends it: 2 hours of waiting, an hour of
+/// running (3-runtime.md), and one more for what was ahead of it.
+pub(crate) const OPERATION_TIME: SignedDuration = SignedDuration::from_hours(4);
+
+/// What a file asks for under one name, with everything that the environment adds to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// The name in the file.
+    pub name: String,
+    /// The template, with the class in force.
+    pub template: TemplateName,
+    /// The version for a new resource.
+    pub version: TemplateVersion,
+    /// True where the file pins the version.
+    pub pinned: bool,
+    /// How the resource is found.
+    pub sharing: Sharing,
+    /// The dialect of the placeholders in its parameters.
+    pub dialect: Dialect,
+    /// Parameters of the environment and the file together; `None` where neither gives any.
+    pub parameters: Option<Map<String, Value>>,
+    /// True where it stays when its last consumer leaves.
+    pub retain: bool,
+    /// Names in the file that it depends on.
+    pub depends_on: BTreeMap<String, EdgeKind>,
+}
+
+/// The operations of a deployment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Planned {
+    /// By number, from 1; acquires first.
+    pub operations: Vec<Operation>,
+    /// How many are acquires.
+    pub acquires: u32,
+    /// Literal values of sensitive inputs, by name in the file: for the vault.
+    pub secrets: BTreeMap<String, Map<String, Value>>,
+}
+
+/// Plans a deployment. `wanted` is in an order in which every name stands after those that it depends on; `leaving` is
+/// what the workload lets go of, with the resources that it holds.
+pub(crate) fn plan(
+    deployment: &Deployment,
+    wanted: &[Wanted],
+    leaving: &[(Holding, Option<Resource>)],
+    now: Timestamp,
+    mut fresh_id: impl FnMut() -> Uuid,
+) -> Planned {
+    let mut planned = Planned { acquires: wanted.len() as u32, ..Planned::default() };
+    let numbers: BTreeMap<&str, u32> = wanted.iter().zip(1..).map(|(w, number)| (w.name.as_str(), number)).collect();
+    for (want, number) in wanted.iter().zip(1..) {
+        let (parameters, secrets) = part_secrets(want);
+        let dependencies: Vec<Dependency> = want
+            .depends_on
+            .iter()
+            .filter_map(|(name, kind)| {
+                let operation = *numbers.get(name.as_str())?;
+                Some(Dependency { name: name.clone(), operation, weak: *kind == EdgeKind::Weak })
+            })
+            .collect();
+        let request = Request::Acquire(Box::new(AcquireRequest {
+            template: want.template.clone(),
+            version: want.version.version.clone(),
+            pinned: want.pinned,
+            sharing: want.sharing.clone(),
+            dialect: want.dialect,
+            parameters,
+            has_secrets: !secrets.is_empty(),
+            retain: want.retain,
+            dependencies: dependencies.clone(),
+        }));
+        let mut operation = operation(deployment, number, &want.name, want.template.kind(), request, now, &mut fresh_id);
+        operation.depends_on = dependencies.iter().map(|dependency| dependency.operation).collect();
+        if !secrets.is_empty() {
+            planned.secrets.insert(want.name.clone(), secrets);
+        }
+        planned.operations.push(operation);
+    }
+    let first_release = planned.acquires + 1;
+    for ((holding, _), number) in leaving.iter().zip(first_release..) {
+        let consumer = ConsumerKey::Workload(holding.key.clone());
+        let request = Request::Release(ReleaseRequest { resource: holding.resource, consumer });
+        let mut operation =
+            operation(deployment, number, &holding.key.resource, &holding.kind, request, now, &mut fresh_id);
+        operation.resource_id = Some(holding.resource);
+        operation.after_acquires = true;
+        operation.depends_on = dependents_of(holding.resource, leaving, first_release);
+        planned.operations.push(operation);
+    }
+    connect(&mut planned.operations, planned.acquires);
+    planned
+}
+
+/// Numbers of the releases whose resource depends on this one: they go first.
+fn dependents_of(resource: ResourceId, leaving: &[(Holding, Option<Resource>)], first: u32) -> BTreeSet<u32> {
+    leaving
+        .iter()
+        .zip(first..)
+        .filter(|((_, other), _)| other.as_ref().is_some_and(|other| other.depends_on.contains(&resource)))
+        .map(|(_, number)| number)
+        .collect()
+}
+
+/// Tells each operation who waits for it, and readies those that wait for nothing.
+fn connect(operations: &mut [Operation], acquires: u32) {
+    let edges: Vec<(u32, u32)> =
+        operations.iter().flat_map(|o| o.depends_on.iter().map(|before| (*before, o.number))).collect();
+    for (before, after) in edges {
+        if let Some(operation) = operations.get_mut(before as usize - 1) {
+            operation.dependents.insert(after);
+        }
+    }
+    for operation in operations {
+        let gated = operation.after_acquires && acquires > 0;
+        if operation.depends_on.is_empty() && !gated {
+            operation.status = OperationStatus::Ready;
+            operation.waiting_for = None;
+        }
+    }
+}
+
+/// An operation that waits for its dependencies.
+fn operation(
+    deployment: &Deployment,
+    number: u32,
+    resource: &str,
+    kind: &str,
+    request: Request,
+    now: Timestamp,
+    fresh_id: &mut impl FnMut() -> Uuid,
+) -> Operation {
+    Operation {
+        id: OperationId::from_untyped_uuid(fresh_id()),
+        deployment: deployment.id,
+        number,
+        resource: resource.to_owned(),
+        kind: kind.to_owned(),
+        request,
+        status: OperationStatus::Waiting,
+        waiting_for: Some(WaitingFor::Dependencies),
+        entered_at: now,
+        effect: None,
+        resource_id: None,
+        depends_on: BTreeSet::new(),
+        dependents: BTreeSet::new(),
+        after_acquires: false,
+        epoch: 0,
+        attempts: 0,
+        started_at: None,
+        completed_at: None,
+        expires_at: now + OPERATION_TIME,
+        changes: Default::default(),
+        error: None,
+        settled: false,
+        pending_objects: Vec::new(),
+    }
+}
+
+/// A release that is appended to a deployment that has begun: it waits for nothing.
+pub(crate) fn appended_release(
+    deployment: &Deployment,
+    number: u32,
+    name: &str,
+    kind: &str,
+    request: ReleaseRequest,
+    now: Timestamp,
+    id: Uuid,
+) -> Operation {
+    let resource = request.resource;
+    let mut operation = operation(deployment, number, name, kind, Request::Release(request), now, &mut || id);
+    operation.resource_id = Some(resource);
+    operation.status = OperationStatus::Ready;
+    operation.waiting_for = None;
+    operation
+}
+
+/// Parts parameters into those that may enter the table and the values of sensitive inputs.
+fn part_secrets(want: &Wanted) -> (Option<Map<String, Value>>, Map<String, Value>) {
+    let inputs = &want.version.interface.inputs;
+    let mut secrets = Map::new();
+    let shown = want.parameters.as_ref().map(|parameters| {
+        let mut shown = Map::new();
+        for (name, value) in parameters {
+            let sensitive = inputs.get(name).is_some_and(|input| input.sensitive);
+            if sensitive { &mut secrets } else { &mut shown }.insert(name.clone(), value.clone());
+        }
+        shown
+    });
+    (shown, secrets)
+}

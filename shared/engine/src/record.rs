@@ -1,0 +1,301 @@
+//! What is stored: one enum over all records, and the items that name them. The store turns items into table keys.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use conductor_domain::application::Application;
+use conductor_domain::audit::AuditEvent;
+use conductor_domain::consumer::{Consumer, ConsumerKey, Holding, HoldingKey};
+use conductor_domain::deployment::Deployment;
+use conductor_domain::environment::Environment;
+use conductor_domain::identity::IdentityKey;
+use conductor_domain::ids::{AuditId, DeploymentId, ResourceId};
+use conductor_domain::lane::{Lane, LaneKey, LanePlace};
+use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
+use conductor_domain::operation::{Lease, Operation};
+use conductor_domain::resource::{Outputs, Parameters, Resource, Waiter};
+use conductor_domain::template::{Template, TemplateName, TemplateVersion};
+
+/// The version of the records' shape that this release writes. It reads this one and the one before.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// An operation that has not ended: deleted in the commit that ends it, so that "is anything open?" is one query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Open {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The operation's number.
+    pub number: u32,
+}
+
+/// Which resource has an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identified {
+    /// The identity.
+    pub key: IdentityKey,
+    /// The resource.
+    pub resource: ResourceId,
+}
+
+/// A resource that lives in an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resident {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The resource.
+    pub resource: ResourceId,
+}
+
+/// What an idempotency key was used for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Idempotency {
+    /// The principal whose key it is.
+    pub principal: String,
+    /// The key.
+    pub key: String,
+    /// SHA-256 of the request, hex.
+    pub request: String,
+    /// What the request made.
+    pub deployment: DeploymentId,
+    /// When the key may be used anew.
+    pub expires_at: Timestamp,
+}
+
+/// An audit event and the record whose partition it lies in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audited {
+    /// The record.
+    pub of: Subject,
+    /// What was done.
+    #[serde(flatten)]
+    pub event: AuditEvent,
+}
+
+/// A record that has an audit trail.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Subject {
+    /// An environment.
+    Environment(EnvironmentName),
+    /// An application.
+    Application(ApplicationName),
+    /// A template.
+    Template(TemplateName),
+    /// A deployment.
+    Deployment(DeploymentId),
+    /// A resource.
+    Resource(ResourceId),
+}
+
+/// Names a record within its organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Item {
+    /// See [`Environment`].
+    Environment(EnvironmentName),
+    /// See [`Lane`].
+    Lane(LaneKey),
+    /// See [`LanePlace`].
+    LanePlace(LaneKey, u64),
+    /// See [`Resident`].
+    Resident(EnvironmentName, ResourceId),
+    /// See [`Application`].
+    Application(ApplicationName),
+    /// See [`Template`].
+    Template(TemplateName),
+    /// See [`TemplateVersion`].
+    TemplateVersion(TemplateName, semver::Version),
+    /// See [`Deployment`].
+    Deployment(DeploymentId),
+    /// See [`Operation`].
+    Operation(DeploymentId, u32),
+    /// See [`Open`].
+    Open(DeploymentId, u32),
+    /// See [`Lease`].
+    Lease(DeploymentId, u32),
+    /// See [`Resource`].
+    Resource(ResourceId),
+    /// See [`Parameters`].
+    Parameters(ResourceId),
+    /// See [`Outputs`].
+    Outputs(ResourceId),
+    /// See [`Consumer`].
+    Consumer(ResourceId, ConsumerKey),
+    /// See [`Waiter`].
+    Waiter(ResourceId, Timestamp, DeploymentId, u32),
+    /// See [`Holding`].
+    Holding(HoldingKey),
+    /// See [`Identified`].
+    Identity(IdentityKey),
+    /// See [`Idempotency`]: principal and key.
+    Idempotency(String, String),
+    /// See [`Audited`].
+    Audit(Subject, Timestamp, AuditId),
+}
+
+/// Records that lie together and are listed in key order, strongly consistent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Set {
+    /// The lanes of an environment.
+    Lanes(EnvironmentName),
+    /// The resources of an environment.
+    Residents(EnvironmentName),
+    /// The unfinished deployments of a lane, first come first.
+    LanePlaces(LaneKey),
+    /// The versions of a template.
+    TemplateVersions(TemplateName),
+    /// A deployment, its operations and its leases.
+    Deployment(DeploymentId),
+    /// The operations of a deployment, by number.
+    Operations(DeploymentId),
+    /// The markers of its operations that have not ended, by number.
+    Open(DeploymentId),
+    /// The consumers of a resource.
+    Consumers(ResourceId),
+    /// Who waits for a resource, longest first.
+    Waiters(ResourceId),
+    /// What an application holds in an environment; of one workload, or of all.
+    Holdings(EnvironmentName, ApplicationName, Option<WorkloadName>),
+    /// The audit trail of a record, oldest first.
+    Audit(Subject),
+}
+
+/// Lists for people: newest first, eventually consistent. Nothing is decided from them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Listing {
+    /// All environments.
+    Environments,
+    /// All applications.
+    Applications,
+    /// All templates.
+    Templates,
+    /// All deployments.
+    Deployments,
+    /// All resources, also those that are gone.
+    Resources,
+    /// The audit events of a day, in UTC.
+    Audit(jiff::civil::Date),
+}
+
+/// A record type: what the store keeps under one item.
+pub trait Entity: Sized + Clone {
+    /// Its name among the records.
+    fn item(&self) -> Item;
+    /// As one of all records.
+    fn into_record(self) -> Record;
+    /// Back from one of all records; `None` where it is another type.
+    fn from_record(record: Record) -> Option<Self>;
+}
+
+macro_rules! records {
+    ($($type:ident => $item:expr;)*) => {
+        /// Any record.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "record", content = "body", rename_all = "camelCase")]
+        pub enum Record {
+            $(#[doc = concat!("See [`", stringify!($type), "`].")] $type($type),)*
+        }
+
+        impl Record {
+            /// Its name among the records.
+            pub fn item(&self) -> Item {
+                match self { $(Record::$type(body) => body.item(),)* }
+            }
+        }
+
+        $(impl Entity for $type {
+            fn item(&self) -> Item {
+                let name: fn(&$type) -> Item = $item;
+                name(self)
+            }
+            fn into_record(self) -> Record {
+                Record::$type(self)
+            }
+            fn from_record(record: Record) -> Option<Self> {
+                match record {
+                    Record::$type(body) => Some(body),
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+
+records! {
+    Environment => |r| Item::Environment(r.name.clone());
+    Lane => |r| Item::Lane(r.key.clone());
+    LanePlace => |r| Item::LanePlace(r.lane.clone(), r.number);
+    Resident => |r| Item::Resident(r.environment.clone(), r.resource);
+    Application => |r| Item::Application(r.name.clone());
+    Template => |r| Item::Template(r.name.clone());
+    TemplateVersion => |r| Item::TemplateVersion(r.template.clone(), r.version.clone());
+    Deployment => |r| Item::Deployment(r.id);
+    Operation => |r| Item::Operation(r.deployment, r.number);
+    Open => |r| Item::Open(r.deployment, r.number);
+    Lease => |r| Item::Lease(r.deployment, r.operation);
+    Resource => |r| Item::Resource(r.id);
+    Parameters => |r| Item::Parameters(r.resource);
+    Outputs => |r| Item::Outputs(r.resource);
+    Consumer => |r| Item::Consumer(r.resource, r.key.clone());
+    Waiter => |r| Item::Waiter(r.resource, r.since, r.deployment, r.number);
+    Holding => |r| Item::Holding(r.key.clone());
+    Identified => |r| Item::Identity(r.key.clone());
+    Idempotency => |r| Item::Idempotency(r.principal.clone(), r.key.clone());
+    Audited => |r| Item::Audit(r.of.clone(), r.event.at, r.event.id);
+}
+
+impl Record {
+    /// When the sweeper looks at it. It may be early and is never late; `None` for what needs no clock.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        match self {
+            Record::Deployment(r) => r.due_at(),
+            Record::Operation(r) => r.due_at(),
+            Record::Lease(r) => Some(r.expires_at),
+            Record::Resource(r) => r.due_at(),
+            Record::Environment(_)
+            | Record::Lane(_)
+            | Record::LanePlace(_)
+            | Record::Resident(_)
+            | Record::Application(_)
+            | Record::Template(_)
+            | Record::TemplateVersion(_)
+            | Record::Open(_)
+            | Record::Parameters(_)
+            | Record::Outputs(_)
+            | Record::Consumer(_)
+            | Record::Waiter(_)
+            | Record::Holding(_)
+            | Record::Identified(_)
+            | Record::Idempotency(_)
+            | Record::Audited(_) => None,
+        }
+    }
+
+    /// When the store may forget it.
+    pub fn forget_at(&self) -> Option<Timestamp> {
+        match self {
+            Record::Idempotency(r) => Some(r.expires_at),
+            _ => None,
+        }
+    }
+
+    /// The list for people that it is in, and its place there.
+    pub fn listing(&self) -> Option<(Listing, String)> {
+        match self {
+            Record::Environment(r) => Some((Listing::Environments, format!("{}#{}", r.created_at, r.name))),
+            Record::Application(r) => Some((Listing::Applications, format!("{}#{}", r.created_at, r.name))),
+            Record::Template(r) => Some((Listing::Templates, r.name.to_string())),
+            Record::Deployment(r) => Some((Listing::Deployments, r.id.to_string())),
+            Record::Resource(r) => Some((Listing::Resources, r.id.to_string())),
+            Record::Audited(r) => {
+                let day = r.event.at.to_zoned(jiff::tz::TimeZone::UTC).date();
+                Some((Listing::Audit(day), format!("{}#{}", r.event.at, r.event.id)))
+            }
+            _ => None,
+        }
+    }
+}

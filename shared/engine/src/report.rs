@@ -1,0 +1,219 @@
+//! Reporting: what terraform did becomes the truth, in one commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use conductor_domain::Code;
+use conductor_domain::consumer::{Consumer, ConsumerKey, Holding};
+use conductor_domain::operation::{During, Effect, Failure, Operation, OperationEvent, ReleaseRequest};
+use conductor_domain::principal::Caller;
+use conductor_domain::resource::{MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent};
+
+use crate::claim::Claimed;
+use crate::port::{Objects, Ports, StoreError, Versioned};
+use crate::record::{Identified, Item, Resident, Set};
+use crate::work::{Job, JobOutcome, Produced};
+use crate::{Engine, Error};
+
+impl<P: Ports> Engine<P> {
+    /// Commits the outcome of a job. [`Error::Conflict`]: read again; the outcome stays what it is.
+    pub(crate) async fn report(
+        &self,
+        caller: &Caller,
+        claimed: &Claimed,
+        job: &Job,
+        outcome: &JobOutcome,
+    ) -> Result<(), Error> {
+        let item = Item::Resource(job.resource.id);
+        let read: Versioned<Resource> = self
+            .read(caller.organisation(), item)
+            .await?
+            .ok_or_else(|| StoreError::Unreadable(format!("the resource {} is gone", job.resource.id)))?;
+        let ours = read.reservation.as_ref().is_some_and(|reservation| {
+            reservation.operation == job.operation && reservation.epoch == job.epoch
+        });
+        if !ours {
+            return Err(StoreError::Unreadable(format!("the reservation of {} is not ours", read.id)).into());
+        }
+        match outcome {
+            JobOutcome::Done(produced) if job.during == During::Destroy => {
+                self.report_destroyed(caller, claimed, read, produced).await
+            }
+            JobOutcome::Done(produced) => match refuse_large(&produced.outputs) {
+                None => self.report_made(caller, claimed, job, read, produced).await,
+                Some(failure) => self.report_failed(caller, claimed, job, read, failure).await,
+            },
+            JobOutcome::WouldReplace(objects) => {
+                let detail = format!(
+                    "the plan for {} deletes or replaces {}; say allowReplace: [{:?}] to let it",
+                    read.name,
+                    objects.join(", "),
+                    claimed.operation.resource
+                );
+                let failure = Failure { during: Some(job.during), ..Failure::new(Code::WouldReplace, detail) };
+                self.report_failed(caller, claimed, job, read, failure).await
+            }
+            JobOutcome::Failed(failure) => {
+                let failure = Failure { during: Some(job.during), ..failure.clone() };
+                self.report_failed(caller, claimed, job, read, failure).await
+            }
+            JobOutcome::Interrupted => self.report_interrupted(caller, claimed).await,
+        }
+    }
+
+    async fn report_made(
+        &self,
+        caller: &Caller,
+        claimed: &Claimed,
+        job: &Job,
+        read: Versioned<Resource>,
+        produced: &Produced,
+    ) -> Result<(), Error> {
+        let id = read.id;
+        let mut operation = finished(claimed, produced);
+        let (shown, hidden): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            produced.outputs.iter().partition(|(_, (_, sensitive))| !sensitive);
+        let mut object = None;
+        if !hidden.is_empty() {
+            let values: Map<String, Value> =
+                hidden.iter().map(|(name, (value, _))| ((*name).clone(), value.clone())).collect();
+            let name = format!("resources/{id}/outputs/{}-{}", job.operation, job.epoch);
+            self.vault.put(&name, Value::Object(values).to_string().into_bytes()).await?;
+            operation.pending_objects.push(name.clone());
+            object = Some(name);
+        }
+        let outputs = Outputs {
+            resource: id,
+            values: shown.into_iter().map(|(name, (value, _))| (name.clone(), value.clone())).collect(),
+            sensitive: hidden.into_keys().cloned().collect(),
+            object,
+        };
+        let before: Option<Versioned<Outputs>> = self.read(caller.organisation(), Item::Outputs(id)).await?;
+
+        let mut draft = self.draft(caller, Some(job.deployment));
+        draft.put(before.as_ref(), outputs);
+        let mut resource = read.value.clone();
+        resource.take(ResourceEvent::Settled, draft.now())?;
+        resource.reservation = None;
+        let wanted: BTreeSet<String> = job.depends_on.iter().map(ToString::to_string).collect();
+        let (kept, dropped): (Vec<_>, Vec<_>) =
+            resource.depends_on.iter().partition(|id| wanted.contains(&id.to_string()));
+        resource.depends_on = kept;
+        draft.append(claimed, edges(&read, &dropped));
+        let (effect, action) = match job.during {
+            During::Create => (Effect::Created, "resource.created"),
+            During::Update | During::Destroy => (Effect::Updated, "resource.updated"),
+        };
+        draft.audit_resource(&resource, action);
+        draft.update(&read, resource);
+        draft.succeed(claimed, operation, effect)?;
+        draft.commit().await
+    }
+
+    async fn report_destroyed(
+        &self,
+        caller: &Caller,
+        claimed: &Claimed,
+        read: Versioned<Resource>,
+        produced: &Produced,
+    ) -> Result<(), Error> {
+        let organisation = caller.organisation();
+        let id = read.id;
+        let identity = Item::Identity(read.identity.clone());
+        let resident = Item::Resident(read.environment.clone(), id);
+        let items = vec![identity.clone(), resident.clone(), Item::Outputs(id), Item::Parameters(id)];
+        let mut batch = self.batch(organisation, items).await?;
+        let consumers: Vec<Versioned<Consumer>> = self.list_all(organisation, &Set::Consumers(id)).await?;
+
+        let mut draft = self.draft(caller, Some(claimed.deployment.id));
+        if let Some(identified) = batch.take::<Identified>(&identity)?
+            && identified.resource == id
+        {
+            draft.delete(&identified);
+        }
+        if let Some(resident) = batch.take::<Resident>(&resident)? {
+            draft.delete(&resident);
+        }
+        if let Some(outputs) = batch.take::<Outputs>(&Item::Outputs(id))? {
+            draft.delete(&outputs);
+        }
+        if let Some(parameters) = batch.take::<Parameters>(&Item::Parameters(id))? {
+            draft.delete(&parameters);
+        }
+        for consumer in &consumers {
+            draft.delete(consumer);
+            if let ConsumerKey::Workload(key) = &consumer.key
+                && let Some(holding) = self.read::<Holding>(organisation, Item::Holding(key.clone())).await?
+                && holding.resource == id
+            {
+                draft.delete(&holding);
+            }
+        }
+        let mut resource = read.value.clone();
+        resource.take(ResourceEvent::Destroyed, draft.now())?;
+        resource.reservation = None;
+        resource.consumers = 0;
+        draft.append(claimed, edges(&read, &read.depends_on));
+        draft.audit_resource(&resource, "resource.destroyed");
+        draft.update(&read, resource);
+        draft.succeed(claimed, finished(claimed, produced), Effect::Destroyed)?;
+        draft.commit().await
+    }
+
+    async fn report_failed(
+        &self,
+        caller: &Caller,
+        claimed: &Claimed,
+        job: &Job,
+        read: Versioned<Resource>,
+        failure: Failure,
+    ) -> Result<(), Error> {
+        let mut draft = self.draft(caller, Some(job.deployment));
+        let mut resource = read.value.clone();
+        resource.take(ResourceEvent::Failed, draft.now())?;
+        resource.reservation = None;
+        draft.audit_resource(&resource, "resource.failed");
+        draft.update(&read, resource);
+        let operation = Operation { attempts: claimed.operation.attempts + 1, ..claimed.operation.value.clone() };
+        draft.fail(claimed, operation, failure)?;
+        draft.commit().await
+    }
+
+    /// Gives the operation back; the next claim goes on from the stored state.
+    async fn report_interrupted(&self, caller: &Caller, claimed: &Claimed) -> Result<(), Error> {
+        let mut draft = self.draft(caller, Some(claimed.deployment.id));
+        let mut operation = claimed.operation.value.clone();
+        operation.take(OperationEvent::Returned, draft.now())?;
+        operation.attempts += 1;
+        draft.wake(operation.deployment, operation.number);
+        draft.delete(&claimed.lease);
+        draft.update(&claimed.operation, operation);
+        draft.commit().await
+    }
+}
+
+fn finished(claimed: &Claimed, produced: &Produced) -> Operation {
+    let changes = produced.changes;
+    Operation { changes, attempts: claimed.operation.attempts + 1, ..claimed.operation.value.clone() }
+}
+
+/// The releases that remove a resource's edges to what it depended on.
+fn edges(resource: &Resource, dropped: &[conductor_domain::ids::ResourceId]) -> Vec<(String, String, ReleaseRequest)> {
+    let release = |id: &conductor_domain::ids::ResourceId| {
+        let consumer = ConsumerKey::Resource { resource: resource.id };
+        (format!("{}→{id}", resource.name), String::new(), ReleaseRequest { resource: *id, consumer })
+    };
+    dropped.iter().map(release).collect()
+}
+
+fn refuse_large(outputs: &BTreeMap<String, (Value, bool)>) -> Option<Failure> {
+    let sizes: Vec<(&String, usize)> =
+        outputs.iter().map(|(name, (value, _))| (name, value.to_string().len())).collect();
+    if let Some((name, size)) = sizes.iter().find(|(_, size)| *size > MAX_OUTPUT) {
+        return Some(Failure::new(Code::OutputTooLarge, format!("the output {name} has {size} bytes; {MAX_OUTPUT} are allowed")));
+    }
+    let total: usize = sizes.iter().map(|(_, size)| size).sum();
+    (total > MAX_OUTPUTS)
+        .then(|| Failure::new(Code::OutputTooLarge, format!("the outputs have {total} bytes; {MAX_OUTPUTS} are allowed")))
+}

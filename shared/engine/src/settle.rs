@@ -1,0 +1,342 @@
+//! Settling: looks at how things are and says what to write. It never asks what happened, only what is, so calling it
+//! twice is harmless.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentStatus, Ending, Releases, ending};
+use conductor_domain::ids::{DeploymentId, ResourceId};
+use conductor_domain::lane::{Lane, LanePlace};
+use conductor_domain::operation::{Operation, OperationEvent, OperationStatus, WaitingFor};
+use conductor_domain::principal::Caller;
+use conductor_domain::resource::{Resource, Waiter};
+
+use crate::port::{Clock, Objects, Ports, Versioned, Wake};
+use crate::record::{Item, Open, Set, Subject};
+use crate::start::counts;
+use crate::{Engine, Error};
+
+/// What an operation that waits for its dependencies becomes, given how those stand. `None`: it goes on waiting.
+pub(crate) fn decide(
+    operation: &Operation,
+    releases: Releases,
+    status_of: impl Fn(u32) -> Option<OperationStatus>,
+) -> Option<OperationEvent> {
+    if operation.status != OperationStatus::Waiting || operation.waiting_for != Some(WaitingFor::Dependencies) {
+        return None;
+    }
+    let mut open = operation.after_acquires && releases == Releases::Undecided;
+    let mut lost = operation.after_acquires && releases == Releases::Skip;
+    for number in &operation.depends_on {
+        match status_of(*number) {
+            Some(OperationStatus::Succeeded) => {}
+            Some(status) if status.is_final() => lost |= operation.needs(*number),
+            Some(_) | None => open = true,
+        }
+    }
+    match (lost, open) {
+        (true, _) => Some(OperationEvent::Orphaned),
+        (false, false) => Some(OperationEvent::Unblocked),
+        (false, true) => None,
+    }
+}
+
+/// Whether the releases may start, once all acquires have ended.
+fn gate(operations: &[Versioned<Operation>], acquires: u32) -> Releases {
+    let mut acquires = operations.iter().filter(|operation| operation.number <= acquires);
+    if acquires.all(|operation| operation.status == OperationStatus::Succeeded) { Releases::Go } else { Releases::Skip }
+}
+
+impl<P: Ports> Engine<P> {
+    /// Tells the end of an operation to those that wait for it. Only they and what they depend on are read.
+    pub(crate) async fn settle_operation(
+        &self,
+        caller: &Caller,
+        id: DeploymentId,
+        number: u32,
+    ) -> Result<Vec<Wake>, Error> {
+        let mut wakes = Vec::new();
+        let mut ended = vec![number];
+        while let Some(number) = ended.pop() {
+            let mut tries = self.tries();
+            loop {
+                match self.try_settle_operation(caller, id, number).await {
+                    Err(Error::Conflict) => self.again(&mut tries).await?,
+                    Err(error) => return Err(error),
+                    Ok((more, skipped)) => {
+                        wakes.extend(more);
+                        ended.extend(skipped);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(wakes)
+    }
+
+    async fn try_settle_operation(
+        &self,
+        caller: &Caller,
+        id: DeploymentId,
+        number: u32,
+    ) -> Result<(Vec<Wake>, Vec<u32>), Error> {
+        let organisation = caller.organisation();
+        let items = [Item::Operation(id, number), Item::Deployment(id)];
+        let mut batch = self.batch(organisation, items.to_vec()).await?;
+        let operation: Option<Versioned<Operation>> = batch.take(&items[0])?;
+        let deployment: Option<Versioned<Deployment>> = batch.take(&items[1])?;
+        let (Some(operation), Some(deployment)) = (operation, deployment) else {
+            return Ok(Default::default());
+        };
+        if !operation.status.is_final() || operation.settled {
+            return Ok(Default::default());
+        }
+        let waiting = self.operations(caller, id, &operation.dependents).await?;
+        let before: BTreeSet<u32> =
+            waiting.iter().flat_map(|waiting| &waiting.depends_on).copied().filter(|n| *n != number).collect();
+        let mut statuses: BTreeMap<u32, OperationStatus> =
+            self.operations(caller, id, &before).await?.iter().map(|o| (o.number, o.status)).collect();
+        statuses.insert(number, operation.status);
+        for object in &operation.pending_objects {
+            self.vault.keep(object).await?;
+        }
+        let (wakes, skipped) =
+            self.advance(caller, &deployment, &waiting, |number| statuses.get(&number).copied()).await?;
+        let mut draft = self.draft(caller, Some(id));
+        let settled = Operation { settled: true, pending_objects: Vec::new(), ..operation.value.clone() };
+        draft.update(&operation, settled);
+        draft.commit().await?;
+        Ok((wakes, skipped))
+    }
+
+    async fn operations(
+        &self,
+        caller: &Caller,
+        id: DeploymentId,
+        numbers: &BTreeSet<u32>,
+    ) -> Result<Vec<Versioned<Operation>>, Error> {
+        let items: Vec<Item> = numbers.iter().map(|number| Item::Operation(id, *number)).collect();
+        let found = self.read_all::<Operation>(caller.organisation(), &items).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Readies or skips those of the given operations that no longer wait. Answers with wake-ups for the first and the
+    /// numbers of the second.
+    async fn advance(
+        &self,
+        caller: &Caller,
+        deployment: &Deployment,
+        waiting: &[Versioned<Operation>],
+        status_of: impl Fn(u32) -> Option<OperationStatus>,
+    ) -> Result<(Vec<Wake>, Vec<u32>), Error> {
+        let now = self.clock.now();
+        let mut wakes = Vec::new();
+        let mut skipped = Vec::new();
+        let mut draft = self.draft(caller, Some(deployment.id));
+        for read in waiting {
+            let Some(event) = decide(read, deployment.releases, &status_of) else { continue };
+            let mut operation = read.value.clone();
+            operation.take(event, now)?;
+            match operation.status {
+                OperationStatus::Ready => wakes.push(self.wake(caller, deployment.id, Some(operation.number))),
+                _ => {
+                    let marker = Item::Open(deployment.id, operation.number);
+                    if let Some(marker) = self.read::<Open>(caller.organisation(), marker).await? {
+                        draft.delete(&marker);
+                    }
+                    skipped.push(operation.number);
+                }
+            }
+            draft.update(read, operation);
+            if draft.room() < 2 {
+                let full = std::mem::replace(&mut draft, self.draft(caller, Some(deployment.id)));
+                full.commit().await?;
+            }
+        }
+        draft.commit().await?;
+        Ok((wakes, skipped))
+    }
+
+    /// Moves a deployment on: starts it, decides its releases, or ends it. Reads its operations only for the last two.
+    pub(crate) async fn settle_deployment(&self, caller: &Caller, id: DeploymentId) -> Result<Vec<Wake>, Error> {
+        let mut tries = self.tries();
+        loop {
+            // Boxed: ending a deployment starts the next one of its lane, which may end at once.
+            match Box::pin(self.try_settle_deployment(caller, id, false)).await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                done => return done,
+            }
+        }
+    }
+
+    /// The same, looking at every operation: what the sweeper does.
+    pub(crate) async fn settle_whole(&self, caller: &Caller, id: DeploymentId) -> Result<Vec<Wake>, Error> {
+        let mut tries = self.tries();
+        loop {
+            match Box::pin(self.try_settle_deployment(caller, id, true)).await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_settle_deployment(
+        &self,
+        caller: &Caller,
+        id: DeploymentId,
+        whole: bool,
+    ) -> Result<Vec<Wake>, Error> {
+        let organisation = caller.organisation();
+        let Some(deployment) = self.read::<Deployment>(organisation, Item::Deployment(id)).await? else {
+            return Ok(Vec::new());
+        };
+        match deployment.status {
+            DeploymentStatus::Pending => return self.start(caller, id, None).await,
+            DeploymentStatus::InProgress => {}
+            DeploymentStatus::Succeeded
+            | DeploymentStatus::Failed
+            | DeploymentStatus::Cancelled
+            | DeploymentStatus::TimedOut => return Ok(Vec::new()),
+        }
+        let open: Vec<Versioned<Open>> = self.list_first(organisation, &Set::Open(id), 1).await?;
+        let acquires_over = open.first().is_none_or(|open| open.number > deployment.acquires);
+        let decides = deployment.releases == Releases::Undecided && acquires_over && !open.is_empty();
+        if !open.is_empty() && !decides && !whole {
+            return Ok(Vec::new());
+        }
+        let operations: Vec<Versioned<Operation>> = self.list_all(organisation, &Set::Operations(id)).await?;
+        if open.is_empty() {
+            return self.end_planned(caller, &deployment, &operations).await;
+        }
+        let mut current = deployment;
+        if decides {
+            let mut draft = self.draft(caller, Some(id));
+            let releases = gate(&operations, current.acquires);
+            current = draft.update(&current, Deployment { releases, ..current.value.clone() });
+            draft.commit().await?;
+        }
+        let statuses: BTreeMap<u32, OperationStatus> = operations.iter().map(|o| (o.number, o.status)).collect();
+        let (mut wakes, skipped) =
+            self.advance(caller, &current, &operations, |number| statuses.get(&number).copied()).await?;
+        for number in &skipped {
+            wakes.extend(self.settle_operation(caller, id, *number).await?);
+        }
+        if !skipped.is_empty() {
+            wakes.extend(Box::pin(self.try_settle_deployment(caller, id, false)).await?);
+        }
+        Ok(wakes)
+    }
+
+    async fn end_planned(
+        &self,
+        caller: &Caller,
+        read: &Versioned<Deployment>,
+        operations: &[Versioned<Operation>],
+    ) -> Result<Vec<Wake>, Error> {
+        let mut deployment = read.value.clone();
+        let end = ending(operations.iter().map(|operation| operation.status));
+        deployment.take(DeploymentEvent::Ended(end), self.clock.now())?;
+        deployment.operation_counts = counts(operations.iter().map(|operation| &operation.value));
+        deployment.error = match end {
+            Ending::Succeeded => None,
+            Ending::Failed | Ending::Cancelled | Ending::TimedOut => {
+                operations.iter().find_map(|operation| operation.error.clone())
+            }
+        };
+        self.end(caller, read, deployment).await
+    }
+
+    /// Commits the end of a deployment, gives its lane to the next one, and starts that.
+    pub(crate) async fn end(
+        &self,
+        caller: &Caller,
+        read: &Versioned<Deployment>,
+        ended: Deployment,
+    ) -> Result<Vec<Wake>, Error> {
+        let organisation = caller.organisation();
+        for object in [&ended.score, &ended.secrets].into_iter().flatten() {
+            self.vault.keep(object).await?;
+        }
+        let lane: Option<Versioned<Lane>> = self.read(organisation, Item::Lane(ended.lane.clone())).await?;
+        let places: Vec<Versioned<LanePlace>> =
+            self.list_first(organisation, &Set::LanePlaces(ended.lane.clone()), 2).await?;
+        let mut draft = self.draft(caller, Some(ended.id));
+        let own = places.iter().find(|place| place.deployment == ended.id);
+        let next = places.iter().find(|place| place.deployment != ended.id).map(|place| place.deployment);
+        if let Some(place) = own {
+            draft.delete(place);
+        }
+        if let Some(lane) = &lane
+            && lane.current == Some(ended.id)
+        {
+            draft.update(lane, Lane { current: next, ..lane.value.clone() });
+        }
+        let action = match ended.status {
+            DeploymentStatus::Succeeded => "deployment.succeeded",
+            DeploymentStatus::Failed => "deployment.failed",
+            DeploymentStatus::Cancelled => "deployment.cancelled",
+            DeploymentStatus::TimedOut => "deployment.timedOut",
+            DeploymentStatus::Pending | DeploymentStatus::InProgress => "deployment.changed",
+        };
+        draft.audit(Subject::Deployment(ended.id), action, None);
+        tracing::info!(deployment = %ended.id, status = ?ended.status, "deployment ended");
+        draft.update(read, ended);
+        draft.commit().await?;
+        match next {
+            Some(next) => Box::pin(self.start(caller, next, None)).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Lets those go on that wait for a resource which nobody has reserved any more.
+    pub(crate) async fn settle_resource(&self, caller: &Caller, id: ResourceId) -> Result<Vec<Wake>, Error> {
+        let mut wakes = Vec::new();
+        let mut tries = self.tries();
+        loop {
+            match self.try_settle_resource(caller, id).await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                Err(error) => return Err(error),
+                Ok(None) => return Ok(wakes),
+                Ok(Some(more)) => wakes.extend(more),
+            }
+        }
+    }
+
+    /// Readies as many waiters as fit in a commit; `None` where there is nothing to do.
+    async fn try_settle_resource(&self, caller: &Caller, id: ResourceId) -> Result<Option<Vec<Wake>>, Error> {
+        /// Changes for a waiter: itself and its operation.
+        const WAITERS_AT_ONCE: u32 = 40;
+        let organisation = caller.organisation();
+        let Some(resource) = self.read::<Resource>(organisation, Item::Resource(id)).await? else { return Ok(None) };
+        if resource.reservation.is_some() || resource.waiters == 0 {
+            return Ok(None);
+        }
+        let waiters: Vec<Versioned<Waiter>> =
+            self.list_first(organisation, &Set::Waiters(id), WAITERS_AT_ONCE).await?;
+        let items: Vec<Item> = waiters.iter().map(|w| Item::Operation(w.deployment, w.number)).collect();
+        let operations = self.read_all::<Operation>(organisation, &items).await?;
+        let mut draft = self.draft(caller, None);
+        let mut wakes = Vec::new();
+        for (waiter, operation) in waiters.iter().zip(operations) {
+            draft.delete(waiter);
+            let Some(read) = operation else { continue };
+            if read.status == OperationStatus::Waiting && read.waiting_for == Some(WaitingFor::Resource) {
+                let mut operation = read.value.clone();
+                operation.take(OperationEvent::Unblocked, self.clock.now())?;
+                draft.update(&read, operation);
+                wakes.push(self.wake(caller, waiter.deployment, Some(waiter.number)));
+            }
+        }
+        // Counts what is there, so that a count that is wrong for whatever reason does not stay so.
+        let left = if waiters.len() < WAITERS_AT_ONCE as usize {
+            0
+        } else {
+            resource.waiters.saturating_sub(waiters.len() as u32).max(1)
+        };
+        draft.update(&resource, Resource { waiters: left, ..resource.value.clone() });
+        draft.commit().await?;
+        Ok(Some(wakes))
+    }
+}
+
+#[cfg(test)]
+mod tests;

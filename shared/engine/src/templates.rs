@@ -1,0 +1,172 @@
+//! Resource templates: published once, immutable from then on; only a version's state changes.
+
+use std::collections::BTreeMap;
+
+use conductor_domain::principal::Caller;
+use conductor_domain::template::{Interface, Template, TemplateName, TemplateState, TemplateVersion};
+use conductor_domain::{Code, Refusal};
+
+use crate::commit::Precondition;
+use crate::environments::PutOutcome;
+use crate::port::{Clock, Objects, Ports, Versioned};
+use crate::record::{Item, Set, Subject};
+use crate::{Engine, Error};
+
+/// A version about to be published: an archive that has been opened and found safe.
+#[derive(Debug, Clone)]
+pub struct NewVersion {
+    /// Which template.
+    pub template: TemplateName,
+    /// Which version.
+    pub version: semver::Version,
+    /// The zip archive as it came.
+    pub archive: Vec<u8>,
+    /// Its SHA-256, hex.
+    pub sha256: String,
+    /// What the module takes and gives.
+    pub interface: Interface,
+    /// The engine's version constraint, from the module's `required_version`.
+    pub engine_version: String,
+}
+
+/// The artifact's name of a template archive.
+pub(crate) fn archive_name(sha256: &str) -> String {
+    format!("templates/{sha256}.zip")
+}
+
+impl<P: Ports> Engine<P> {
+    /// Publishes a version. The same version with the same content is no change; with another content it is refused.
+    pub async fn publish(&self, caller: &Caller, new: NewVersion) -> Result<PutOutcome<TemplateVersion>, Error> {
+        let mut tries = self.tries();
+        let mut stored = false;
+        loop {
+            match self.try_publish(caller, &new, &mut stored).await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_publish(
+        &self,
+        caller: &Caller,
+        new: &NewVersion,
+        stored: &mut bool,
+    ) -> Result<PutOutcome<TemplateVersion>, Error> {
+        let organisation = caller.organisation();
+        let item = Item::TemplateVersion(new.template.clone(), new.version.clone());
+        let parent = Item::Template(new.template.clone());
+        let mut batch = self.batch(organisation, vec![item.clone(), parent.clone()]).await?;
+        if let Some(record) = batch.take::<TemplateVersion>(&item)? {
+            if record.sha256 != new.sha256 {
+                return Err(Refusal::new(
+                    Code::TemplateVersionExists,
+                    format!("{} {} is published with another content; publish a new version", new.template, new.version),
+                )
+                .into());
+            }
+            return Ok(PutOutcome { record, created: false });
+        }
+        if !*stored {
+            self.artifacts.put_once(&archive_name(&new.sha256), new.archive.clone()).await?;
+            *stored = true;
+        }
+        let template: Option<Versioned<Template>> = batch.take(&parent)?;
+        let mut draft = self.draft(caller, None);
+        let record = draft.create(TemplateVersion {
+            template: new.template.clone(),
+            version: new.version.clone(),
+            state: TemplateState::Active,
+            sha256: new.sha256.clone(),
+            bytes: new.archive.len() as u64,
+            interface: new.interface.clone(),
+            engine: "terraform".to_owned(),
+            engine_version: new.engine_version.clone(),
+            created_at: self.clock.now(),
+            created_by: caller.principal.id.clone(),
+        });
+        let mut versions = template.as_ref().map_or_else(BTreeMap::new, |template| template.versions.clone());
+        versions.insert(new.version.clone(), TemplateState::Active);
+        draft.put(template.as_ref(), Template { name: new.template.clone(), versions });
+        draft.audit(Subject::Template(new.template.clone()), "template.published", Some(new.version.to_string()));
+        draft.commit().await?;
+        Ok(PutOutcome { record, created: true })
+    }
+
+    /// Makes a version Active or Deprecated.
+    pub async fn set_template_state(
+        &self,
+        caller: &Caller,
+        name: &TemplateName,
+        version: &semver::Version,
+        state: TemplateState,
+        precondition: &Precondition,
+    ) -> Result<Versioned<TemplateVersion>, Error> {
+        let mut tries = self.tries();
+        loop {
+            match self.try_set_template_state(caller, name, version, state, precondition).await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_set_template_state(
+        &self,
+        caller: &Caller,
+        name: &TemplateName,
+        version: &semver::Version,
+        state: TemplateState,
+        precondition: &Precondition,
+    ) -> Result<Versioned<TemplateVersion>, Error> {
+        let read = self.template_version(caller, name, version).await?;
+        precondition.check(Some(&read.version))?;
+        if read.state == state {
+            return Ok(read);
+        }
+        let template = self.template(caller, name).await?;
+        let mut draft = self.draft(caller, None);
+        let record = draft.update(&read, TemplateVersion { state, ..read.value.clone() });
+        let mut changed = template.value.clone();
+        changed.versions.insert(version.clone(), state);
+        draft.update(&template, changed);
+        draft.audit(Subject::Template(name.clone()), "template.state", Some(format!("{version} {state:?}")));
+        draft.commit().await?;
+        Ok(record)
+    }
+
+    /// Reads a template.
+    pub async fn template(&self, caller: &Caller, name: &TemplateName) -> Result<Versioned<Template>, Error> {
+        let found = self.read(caller.organisation(), Item::Template(name.clone())).await?;
+        found.ok_or_else(|| {
+            Refusal::new(Code::TemplateNotFound, format!("there is no resource template {name}")).into()
+        })
+    }
+
+    /// Reads a version of a template.
+    pub async fn template_version(
+        &self,
+        caller: &Caller,
+        name: &TemplateName,
+        version: &semver::Version,
+    ) -> Result<Versioned<TemplateVersion>, Error> {
+        let item = Item::TemplateVersion(name.clone(), version.clone());
+        let found = self.read(caller.organisation(), item).await?;
+        found.ok_or_else(|| {
+            Refusal::new(Code::TemplateNotFound, format!("there is no version {version} of {name}")).into()
+        })
+    }
+
+    /// All versions of a template, newest first.
+    pub async fn template_versions(
+        &self,
+        caller: &Caller,
+        name: &TemplateName,
+    ) -> Result<Vec<Versioned<TemplateVersion>>, Error> {
+        self.template(caller, name).await?;
+        let set = Set::TemplateVersions(name.clone());
+        let mut versions: Vec<Versioned<TemplateVersion>> = self.list_all(caller.organisation(), &set).await?;
+        versions.sort_by(|a, b| b.value.version.cmp(&a.value.version));
+        Ok(versions)
+    }
+}

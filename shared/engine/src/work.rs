@@ -1,0 +1,255 @@
+//! Working: the life of one wake-up in a worker, from claim to report. The same code runs in the provisioner, with real
+//! terraform, and in the simulation, with another [`Executor`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use conductor_domain::environment::Environment;
+use conductor_domain::ids::{DeploymentId, OperationId, ResourceId};
+use conductor_domain::name::OrganisationName;
+use conductor_domain::operation::{Changes, During, Failure, Request};
+use conductor_domain::principal::Caller;
+use conductor_domain::resource::Resource;
+use conductor_domain::template::TemplateVersion;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::claim::{Claim, Claimed};
+use crate::lease::{Control, Keeper, STOP_BEFORE_DEADLINE};
+use crate::port::{Clock, Ports, Queue, Wake};
+use crate::{Engine, Error};
+
+/// Less time than this before terraform would be stopped is not worth a start.
+const WORTH_STARTING: SignedDuration = SignedDuration::from_secs(30);
+
+/// One terraform run.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The tenant.
+    pub organisation: OrganisationName,
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The operation.
+    pub operation: OperationId,
+    /// The claim.
+    pub epoch: u64,
+    /// The resource, reserved for this claim.
+    pub resource: Resource,
+    /// What it depends on from now on.
+    pub depends_on: Vec<ResourceId>,
+    /// Where it lives.
+    pub environment: Environment,
+    /// The template version that runs.
+    pub template: TemplateVersion,
+    /// What to do.
+    pub during: During,
+    /// True where this claim made the record, so that there cannot be a state.
+    pub fresh: bool,
+    /// True where the plan may delete or replace.
+    pub allow_replace: bool,
+    /// The resolved parameters; their Debug text may hold secrets.
+    pub inputs: Map<String, Value>,
+    /// Names of the sensitive ones.
+    pub sensitive: BTreeSet<String>,
+    /// When the worker ends.
+    pub deadline: Timestamp,
+}
+
+impl Job {
+    /// The artifact with the template's archive.
+    pub fn archive(&self) -> String {
+        crate::templates::archive_name(&self.template.sha256)
+    }
+}
+
+/// What a run produced.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Produced {
+    /// Outputs, and whether they are sensitive.
+    pub outputs: BTreeMap<String, (Value, bool)>,
+    /// What terraform did.
+    pub changes: Changes,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobOutcome {
+    /// As asked.
+    Done(Produced),
+    /// Not begun: the plan deletes or replaces these objects.
+    WouldReplace(Vec<String>),
+    /// Badly.
+    Failed(Failure),
+    /// It was asked to stop, and stored its state.
+    Interrupted,
+}
+
+/// Whoever runs terraform.
+pub trait Executor: Send + Sync {
+    /// What preparing makes.
+    type Prepared: Send;
+
+    /// A name for this worker, unique among those that live.
+    fn worker(&self) -> &str;
+
+    /// Fetches and writes everything that a run needs. Terraform does not start here.
+    fn prepare(&self, job: &Job) -> impl Future<Output = Result<Self::Prepared, Failure>> + Send;
+
+    /// Runs terraform. When this ends, no process of it lives.
+    fn run(&self, job: &Job, prepared: Self::Prepared, control: Control) -> impl Future<Output = JobOutcome> + Send;
+}
+
+/// What became of an operation in its first step.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// It ended without terraform.
+    Ended,
+    /// It waits for somebody else.
+    Waits,
+    /// Terraform has to run.
+    Run(Box<Job>),
+}
+
+impl<P: Ports> Engine<P> {
+    /// Does what a wake-up asks for, and then, while there is time, what became ready by it.
+    pub async fn work<E: Executor>(&self, wake: Wake, executor: &E, deadline: Timestamp) -> Result<(), Error> {
+        let mut next = Some(wake);
+        while let Some(wake) = next.take() {
+            let request = format!("{}/{}", wake.deployment_id, wake.operation.unwrap_or_default());
+            let caller = Caller::system(wake.organisation.clone(), request);
+            let mut wakes = match wake.operation {
+                None => self.settle_whole(&caller, wake.deployment_id).await?,
+                Some(number) => self.operate(&caller, &wake, number, executor, deadline).await?,
+            };
+            if self.worth_starting(deadline)
+                && let Some(index) = wakes.iter().position(|wake| wake.operation.is_some())
+            {
+                next = Some(wakes.swap_remove(index));
+            }
+            self.queue.send(&wakes).await?;
+        }
+        Ok(())
+    }
+
+    fn worth_starting(&self, deadline: Timestamp) -> bool {
+        self.clock.now() + STOP_BEFORE_DEADLINE + WORTH_STARTING < deadline
+    }
+
+    async fn operate<E: Executor>(
+        &self,
+        caller: &Caller,
+        wake: &Wake,
+        number: u32,
+        executor: &E,
+        deadline: Timestamp,
+    ) -> Result<Vec<Wake>, Error> {
+        match self.claim(caller, wake, number, executor.worker()).await? {
+            Claim::Nothing => return Ok(Vec::new()),
+            Claim::Unsettled => {}
+            Claim::Ours(claimed) => {
+                if !self.carry_out(caller, *claimed, executor, deadline).await? {
+                    return Ok(Vec::new());
+                }
+            }
+        }
+        self.settle_after(caller, wake.deployment_id, number).await
+    }
+
+    /// Settles everything that hangs on an operation that has ended.
+    pub(crate) async fn settle_after(
+        &self,
+        caller: &Caller,
+        id: DeploymentId,
+        number: u32,
+    ) -> Result<Vec<Wake>, Error> {
+        let mut wakes = self.settle_operation(caller, id, number).await?;
+        wakes.extend(self.settle_deployment(caller, id).await?);
+        Ok(wakes)
+    }
+
+    /// Carries out a claimed operation; true where it has ended.
+    async fn carry_out<E: Executor>(
+        &self,
+        caller: &Caller,
+        claimed: Claimed,
+        executor: &E,
+        deadline: Timestamp,
+    ) -> Result<bool, Error> {
+        let mut claimed = claimed;
+        let mut tries = self.tries();
+        let job = loop {
+            let request = claimed.operation.request.clone();
+            let step = match &request {
+                Request::Acquire(request) => self.acquire(caller, &claimed, request, deadline).await,
+                Request::Release(request) => self.release(caller, &claimed, request, deadline).await,
+            };
+            let failed = match step {
+                Ok(Step::Ended) => return Ok(true),
+                Ok(Step::Waits) => return Ok(false),
+                Ok(Step::Run(job)) => break job,
+                Err(Error::Refused(refusal)) => self.fail(caller, &claimed, refusal.into()).await,
+                Err(error) => Err(error),
+            };
+            match failed {
+                Ok(()) => return Ok(true),
+                Err(Error::Conflict) => {
+                    self.again(&mut tries).await?;
+                    let Some(again) = self.still_ours(caller, &claimed).await? else { return Ok(false) };
+                    claimed = again;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.run(caller, claimed, *job, executor).await
+    }
+
+    async fn fail(&self, caller: &Caller, claimed: &Claimed, failure: Failure) -> Result<(), Error> {
+        let mut draft = self.draft(caller, Some(claimed.deployment.id));
+        draft.fail(claimed, claimed.operation.value.clone(), failure)?;
+        draft.commit().await
+    }
+
+    /// Runs terraform under a lease that is kept, and reports. True where the operation has ended.
+    async fn run<E: Executor>(
+        &self,
+        caller: &Caller,
+        claimed: Claimed,
+        job: Job,
+        executor: &E,
+    ) -> Result<bool, Error> {
+        let keeper = Keeper::new(self, caller, claimed.lease.clone(), job.deadline);
+        let control = keeper.control();
+        let outcome = keeper
+            .while_running(async {
+                let prepared = match executor.prepare(&job).await {
+                    Ok(prepared) => prepared,
+                    Err(failure) => return Ok(JobOutcome::Failed(failure)),
+                };
+                // The fence: terraform starts right after a heartbeat that says so and that succeeded.
+                keeper.beat(|lease| lease.terraform_started_at = Some(lease.heartbeat_at)).await?;
+                let outcome = executor.run(&job, prepared, control).await;
+                Ok(outcome)
+            })
+            .await;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(Error::Conflict) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut claimed = Claimed { lease: keeper.into_lease(), ..claimed };
+        let mut tries = self.tries();
+        loop {
+            // Reserving changed the operation, and others may have changed the deployment.
+            let Some(again) = self.still_ours(caller, &claimed).await? else { return Ok(false) };
+            claimed = again;
+            match self.report(caller, &claimed, &job, &outcome).await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        let wakes = self.settle_resource(caller, job.resource.id).await?;
+        self.queue.send(&wakes).await?;
+        Ok(outcome != JobOutcome::Interrupted)
+    }
+}

@@ -1,0 +1,19 @@
+//! The AWS clients' configuration: made once per process.
+
+use aws_config::BehaviorVersion;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+/// The configuration that all AWS clients share.
+pub type AwsConfig = aws_config::SdkConfig;
+
+/// Loads region, credentials and endpoint from the environment of the process, as AWS's own tools do.
+pub async fn load_config() -> AwsConfig {
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
+}
+
+/// An S3 client; with an endpoint of its own the bucket is in the path, as emulators want it.
+pub(crate) fn s3(config: &AwsConfig) -> aws_sdk_s3::Client {
+    let builder = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some());
+    aws_sdk_s3::Client::from_conf(builder.build())
+}

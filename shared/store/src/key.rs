@@ -1,0 +1,188 @@
+//! Table keys: the one place that knows how records are laid out (3-runtime.md, "Records and commits").
+
+use conductor_domain::consumer::ConsumerKey;
+use conductor_domain::lane::LaneKey;
+use conductor_domain::name::OrganisationName;
+use conductor_engine::port::DUE_SHARDS;
+use conductor_engine::{Item, Listing, Set, Subject};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+/// A record's place in the table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// Partition key; begins with the organisation.
+    pub pk: String,
+    /// Sort key.
+    pub sk: String,
+}
+
+/// Which sort keys of a partition belong to a set: from the first to the last, both included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// Partition key.
+    pub pk: String,
+    /// Lowest sort key.
+    pub from: String,
+    /// Highest sort key.
+    pub to: String,
+}
+
+const META: &str = "META";
+/// Sorts after everything that a key is made of.
+const LAST: &str = "~";
+
+/// A time whose text sorts as the time does.
+fn sortable(time: Timestamp) -> String {
+    format!("{time:.9}")
+}
+
+fn number(number: u32) -> String {
+    format!("{number:06}")
+}
+
+fn lane(key: &LaneKey) -> String {
+    format!("LANE#{}#{}", key.environment, key.application)
+}
+
+fn consumer(key: &ConsumerKey) -> String {
+    match key {
+        ConsumerKey::Workload(h) => format!("W#{}#{}#{}#{}", h.environment, h.application, h.workload, h.resource),
+        ConsumerKey::Resource { resource } => format!("R#{resource}"),
+    }
+}
+
+fn digest(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
+fn subject(subject: &Subject) -> String {
+    match subject {
+        Subject::Environment(name) => format!("ENV#{name}"),
+        Subject::Application(name) => format!("APP#{name}"),
+        Subject::Template(name) => format!("TMPL#{name}"),
+        Subject::Deployment(id) => format!("DEP#{id}"),
+        Subject::Resource(id) => format!("RES#{id}"),
+    }
+}
+
+/// Where a record lies.
+pub(crate) fn key(organisation: &OrganisationName, item: &Item) -> Key {
+    let (partition, sk) = match item {
+        Item::Environment(name) => (format!("ENV#{name}"), META.to_owned()),
+        Item::Lane(key) => (format!("ENV#{}", key.environment), format!("LANE#{}", key.application)),
+        Item::LanePlace(key, place) => (lane(key), format!("{place:020}")),
+        Item::Resident(environment, id) => (format!("ENV#{environment}"), format!("RES#{id}")),
+        Item::Application(name) => (format!("APP#{name}"), META.to_owned()),
+        Item::Template(name) => (format!("TMPL#{name}"), META.to_owned()),
+        Item::TemplateVersion(name, version) => (format!("TMPL#{name}"), format!("VER#{version}")),
+        Item::Deployment(id) => (format!("DEP#{id}"), META.to_owned()),
+        Item::Operation(id, n) => (format!("DEP#{id}"), format!("OP#{}", number(*n))),
+        Item::Open(id, n) => (format!("DEP#{id}"), format!("OPEN#{}", number(*n))),
+        Item::Lease(id, n) => (format!("DEP#{id}"), format!("LEASE#{}", number(*n))),
+        Item::Resource(id) => (format!("RES#{id}"), META.to_owned()),
+        Item::Parameters(id) => (format!("RES#{id}"), "PARAMS".to_owned()),
+        Item::Outputs(id) => (format!("RES#{id}"), "OUTPUTS".to_owned()),
+        Item::Consumer(id, key) => (format!("RES#{id}"), format!("CONS#{}", consumer(key))),
+        Item::Waiter(id, since, deployment, n) => {
+            (format!("RES#{id}"), format!("WAIT#{}#{deployment}#{}", sortable(*since), number(*n)))
+        }
+        Item::Holding(key) => {
+            (format!("HELD#{}#{}", key.environment, key.application), format!("{}#{}", key.workload, key.resource))
+        }
+        Item::Identity(key) => (format!("IDENT#{}", key.as_str()), META.to_owned()),
+        Item::Idempotency(principal, key) => {
+            (format!("IDEM#{}#{}", digest(principal), digest(key)), META.to_owned())
+        }
+        Item::Audit(of, at, id) => (subject(of), format!("AUDIT#{}#{id}", sortable(*at))),
+    };
+    Key { pk: format!("{organisation}#{partition}"), sk }
+}
+
+/// Where a set lies.
+pub(crate) fn range(organisation: &OrganisationName, set: &Set) -> Range {
+    let all = |partition: String, prefix: &str| (partition, prefix.to_owned(), format!("{prefix}{LAST}"));
+    let (partition, from, to) = match set {
+        Set::Lanes(environment) => all(format!("ENV#{environment}"), "LANE#"),
+        Set::Residents(environment) => all(format!("ENV#{environment}"), "RES#"),
+        Set::LanePlaces(key) => all(lane(key), ""),
+        Set::TemplateVersions(name) => all(format!("TMPL#{name}"), "VER#"),
+        // LEASE#, META and OP#, which lie side by side; OPEN# comes after them.
+        Set::Deployment(id) => (format!("DEP#{id}"), "LEASE#".to_owned(), format!("OP#{LAST}")),
+        Set::Operations(id) => all(format!("DEP#{id}"), "OP#"),
+        Set::Open(id) => all(format!("DEP#{id}"), "OPEN#"),
+        Set::Consumers(id) => all(format!("RES#{id}"), "CONS#"),
+        Set::Waiters(id) => all(format!("RES#{id}"), "WAIT#"),
+        Set::Holdings(environment, application, workload) => {
+            let prefix = workload.as_ref().map_or_else(String::new, |workload| format!("{workload}#"));
+            all(format!("HELD#{environment}#{application}"), &prefix)
+        }
+        Set::Audit(of) => all(subject(of), "AUDIT#"),
+    };
+    Range { pk: format!("{organisation}#{partition}"), from, to }
+}
+
+/// The partition of a list for people.
+pub(crate) fn listing(organisation: &OrganisationName, listing: &Listing) -> String {
+    let name = match listing {
+        Listing::Environments => "ENVIRONMENTS".to_owned(),
+        Listing::Applications => "APPLICATIONS".to_owned(),
+        Listing::Templates => "TEMPLATES".to_owned(),
+        Listing::Deployments => "DEPLOYMENTS".to_owned(),
+        Listing::Resources => "RESOURCES".to_owned(),
+        Listing::Audit(day) => format!("AUDIT#{day}"),
+    };
+    format!("{organisation}#{name}")
+}
+
+/// The partition of a due shard.
+pub(crate) fn due_shard(shard: u8) -> String {
+    format!("DUE#{shard}")
+}
+
+/// The shard that a partition's records are due in.
+pub(crate) fn shard_of(pk: &str) -> u8 {
+    Sha256::digest(pk.as_bytes())[0] % DUE_SHARDS
+}
+
+/// The organisation that a partition belongs to.
+pub(crate) fn organisation(pk: &str) -> Option<OrganisationName> {
+    OrganisationName::new(pk.split('#').next()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use conductor_domain::ids::{DeploymentId, GenericUuid};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_set_holds_its_own_records_and_no_others() {
+        let organisation: OrganisationName = "acme".parse().expect("a name");
+        let id = DeploymentId::from_untyped_uuid(Uuid::nil());
+        let check = |item: &Item, set: &Set, expect: bool| {
+            let (key, range) = (key(&organisation, item), range(&organisation, set));
+            let inside = key.pk == range.pk && range.from <= key.sk && key.sk <= range.to;
+            assert_eq!(inside, expect, "{item:?} in {set:?}");
+        };
+        check(&Item::Operation(id, 7), &Set::Operations(id), true);
+        check(&Item::Open(id, 7), &Set::Operations(id), false);
+        check(&Item::Open(id, 999_999), &Set::Open(id), true);
+        check(&Item::Deployment(id), &Set::Deployment(id), true);
+        check(&Item::Operation(id, 999_999), &Set::Deployment(id), true);
+        check(&Item::Lease(id, 1), &Set::Deployment(id), true);
+        check(&Item::Open(id, 1), &Set::Deployment(id), false);
+    }
+
+    #[test]
+    fn times_sort_as_text() {
+        let check = |a: &str, b: &str| {
+            let (a, b): (Timestamp, Timestamp) = (a.parse().expect("a time"), b.parse().expect("a time"));
+            assert_eq!(a.cmp(&b), sortable(a).cmp(&sortable(b)));
+        };
+        check("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.5Z");
+        check("2026-01-01T00:00:00.12Z", "2026-01-01T00:00:00.123Z");
+        check("2025-12-31T23:59:59.999999999Z", "2026-01-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,40 @@
+//! Logs, and configuration from the environment: what every function does before anything else.
+//!
+//! The only crate that reads an environment variable.
+
+use tracing_subscriber::EnvFilter;
+
+/// A variable that is not as it must be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is not set, or empty.
+    #[error("the environment variable {0} is not set")]
+    Missing(&'static str),
+    /// Its text means nothing.
+    #[error("the environment variable {name} must be {rule}")]
+    Invalid {
+        /// The variable.
+        name: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+/// A variable that must be set.
+#[expect(clippy::disallowed_methods, reason = "this is the edge where the environment is read")]
+pub fn required(name: &'static str) -> Result<String, ConfigError> {
+    std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or(ConfigError::Missing(name))
+}
+
+/// A variable that may be set; `none` says the same as nothing, because Lambda takes no empty values.
+pub fn optional(name: &'static str) -> Option<String> {
+    required(name).ok().filter(|value| value != "none")
+}
+
+/// Starts the logs: JSON lines on standard output, at the level that `LOG_LEVEL` says.
+pub fn start_logs() {
+    let filter = EnvFilter::try_new(optional("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second start, as in tests, changes nothing.
+    let _ = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_ansi(false).try_init();
+}

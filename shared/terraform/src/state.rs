@@ -1,0 +1,167 @@
+//! Reads a state object (format version 4): outputs, serial, lineage, what is in it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+/// The only format that this module reads; terraform has written it since 0.12.
+const FORMAT: u64 = 4;
+
+/// What a state object holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Counts up at each write.
+    pub serial: u64,
+    /// Made up when the state was made; a state of another lineage is another state.
+    pub lineage: String,
+    /// The version of terraform that wrote it.
+    pub terraform_version: String,
+    /// The root module's outputs.
+    pub outputs: BTreeMap<String, Output>,
+    /// Addresses of what it manages (`module.resource.aws_s3_bucket.it["a"]`), one for each instance.
+    pub addresses: BTreeSet<String>,
+}
+
+/// An output of the root module. [`fmt::Debug`] does not show its value.
+#[derive(Clone, PartialEq, Deserialize)]
+pub struct Output {
+    /// Its value, also where it is sensitive.
+    pub value: Value,
+    /// Whether terraform hides it.
+    #[serde(default)]
+    pub sensitive: bool,
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output").field("sensitive", &self.sensitive).finish_non_exhaustive()
+    }
+}
+
+/// Why a state object cannot be read.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// Not JSON, or not of the shape of a state.
+    #[error("the state object cannot be read")]
+    Invalid(#[source] serde_json::Error),
+    /// Another format version: ask terraform (`output -json`) instead.
+    #[error("the state object has format version {0}; only 4 is known")]
+    Version(u64),
+}
+
+impl State {
+    /// How many resource instances it manages.
+    pub fn resources(&self) -> usize {
+        self.addresses.len()
+    }
+}
+
+/// Reads a state object.
+pub fn parse(content: &[u8]) -> Result<State, StateError> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u64,
+    }
+    let Version { version } = serde_json::from_slice(content).map_err(StateError::Invalid)?;
+    if version != FORMAT {
+        return Err(StateError::Version(version));
+    }
+    let raw: Raw = serde_json::from_slice(content).map_err(StateError::Invalid)?;
+    let addresses = raw.resources.iter().filter(|resource| resource.mode == "managed").flat_map(addresses).collect();
+    Ok(State {
+        serial: raw.serial,
+        lineage: raw.lineage,
+        terraform_version: raw.terraform_version,
+        outputs: raw.outputs,
+        addresses,
+    })
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    serial: u64,
+    #[serde(default)]
+    lineage: String,
+    #[serde(default)]
+    terraform_version: String,
+    #[serde(default)]
+    outputs: BTreeMap<String, Output>,
+    #[serde(default)]
+    resources: Vec<Resource>,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    #[serde(default)]
+    module: Option<String>,
+    mode: String,
+    #[serde(rename = "type")]
+    kind: String,
+    name: String,
+    #[serde(default)]
+    instances: Vec<Instance>,
+}
+
+#[derive(Deserialize)]
+struct Instance {
+    #[serde(default)]
+    index_key: Option<Value>,
+}
+
+fn addresses(resource: &Resource) -> Vec<String> {
+    let module = resource.module.as_ref().map(|module| format!("{module}.")).unwrap_or_default();
+    let base = format!("{module}{}.{}", resource.kind, resource.name);
+    resource
+        .instances
+        .iter()
+        .map(|instance| match &instance.index_key {
+            None => base.clone(),
+            Some(key) => format!("{base}[{key}]"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn outputs_serial_and_addresses_are_read() {
+        let content = json!({
+            "version": 4, "terraform_version": "1.11.4", "serial": 3, "lineage": "3720a171",
+            "outputs": {
+                "id": {"value": "8651bb64", "type": "string"},
+                "password": {"value": "hunter2", "type": "string", "sensitive": true}
+            },
+            "resources": [
+                {"module": "module.resource", "mode": "managed", "type": "terraform_data", "name": "a",
+                 "provider": "provider[\"terraform.io/builtin/terraform\"]",
+                 "instances": [{"index_key": "x", "schema_version": 0}, {"index_key": 1, "status": "tainted"}]},
+                {"mode": "managed", "type": "aws_s3_bucket", "name": "b", "instances": [{}]},
+                {"mode": "data", "type": "aws_region", "name": "c", "instances": [{}]}
+            ],
+            "check_results": null
+        });
+        let state = parse(content.to_string().as_bytes()).expect("a state");
+        assert_eq!((state.serial, state.lineage.as_str(), state.resources()), (3, "3720a171", 3));
+        assert_eq!(
+            state.addresses.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["aws_s3_bucket.b", "module.resource.terraform_data.a[\"x\"]", "module.resource.terraform_data.a[1]"]
+        );
+        assert_eq!(state.outputs["password"].value, json!("hunter2"));
+        assert!(state.outputs["password"].sensitive && !state.outputs["id"].sensitive);
+        assert!(!format!("{state:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn another_format_is_named_not_guessed() {
+        assert!(matches!(parse(br#"{"version": 5, "anything": []}"#), Err(StateError::Version(5))));
+        assert!(matches!(parse(b"{}"), Err(StateError::Invalid(_))));
+        assert!(matches!(parse(b""), Err(StateError::Invalid(_))));
+    }
+}

@@ -1,0 +1,77 @@
+"""Each function may do what it must, and is refused the rest: on the emulator too, so a missing permission shows."""
+
+import json
+
+import boto3
+import pytest
+
+FUNCTIONS = ("api", "provisioner", "sweeper")
+
+
+@pytest.mark.parametrize("service, call, arguments, allowed", [
+    ("dynamodb", "get_item", {"TableName": "{table}", "Key": {"pk": {"S": "x"}, "sk": {"S": "x"}}}, "api provisioner sweeper"),
+    ("dynamodb", "query", {"TableName": "{table}", "IndexName": "due", "KeyConditionExpression": "due_shard = :s",
+                           "ExpressionAttributeValues": {":s": {"S": "x"}}}, "api provisioner sweeper"),
+    ("dynamodb", "scan", {"TableName": "{table}"}, ""),
+    ("dynamodb", "delete_table", {"TableName": "{table}"}, ""),
+    ("sqs", "receive_message", {"QueueUrl": "{deadLetterQueueUrl}"}, ""),
+    ("sqs", "get_queue_attributes", {"QueueUrl": "{deadLetterQueueUrl}", "AttributeNames": ["All"]}, "api"),
+    ("s3", "get_object", {"Bucket": "{vaultBucket}", "Key": "probe"}, "api provisioner sweeper"),
+    ("s3", "delete_object", {"Bucket": "{vaultBucket}", "Key": "probe"}, ""),
+    ("s3", "get_object", {"Bucket": "{artifactBucket}", "Key": "templates/probe"}, "api provisioner"),
+    ("s3", "put_object", {"Bucket": "{artifactBucket}", "Key": "toolchain/probe", "Body": ""}, ""),
+    ("s3", "get_object", {"Bucket": "{stateBucket}", "Key": "probe"}, "provisioner"),
+    ("s3", "put_object", {"Bucket": "{stateBucket}", "Key": "probe", "Body": ""}, ""),
+    ("iam", "list_roles", {}, ""),
+])
+def test_only_these_functions_may(service, call, arguments, allowed, stack, ask):
+    arguments = {key: value.format(**stack) if isinstance(value, str) else value for key, value in arguments.items()}
+    answers = {function: ask(function, service, call, **arguments) for function in FUNCTIONS}
+    assert [function for function in FUNCTIONS if answers[function] == "allowed"] == allowed.split()
+
+
+@pytest.fixture
+def state_role(stack):
+    configuration = boto3.client("lambda").get_function_configuration(FunctionName=stack["functions"]["provisioner"])
+    return configuration["Environment"]["Variables"]["STATE_ROLE_ARN"]
+
+
+def test_the_state_role_writes_states_and_a_session_policy_narrows_it_to_one(stack, ask, state_role):
+    bucket = stack["stateBucket"]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": f"arn:aws:s3:::{bucket}/probe/mine*"}]})
+    narrow = {"RoleArn": state_role, "Policy": policy}
+    assert ask("provisioner", "s3", "put_object", {"RoleArn": state_role}, Bucket=bucket, Key="probe/other", Body="") == "allowed"
+    assert ask("provisioner", "s3", "put_object", narrow, Bucket=bucket, Key="probe/mine", Body="") == "allowed"
+    assert ask("provisioner", "s3", "put_object", narrow, Bucket=bucket, Key="probe/other", Body="") == "refused"
+    for key in ("probe/mine", "probe/other"):
+        assert ask("provisioner", "s3", "delete_object", {"RoleArn": state_role}, Bucket=bucket, Key=key) == "allowed"
+
+
+@pytest.mark.parametrize("function", ("api", "sweeper"))
+def test_nobody_else_gets_the_state_role(function, ask, state_role):
+    assert ask(function, "sts", "assume_role", RoleArn=state_role, RoleSessionName="probe") == "refused"
+
+
+@pytest.fixture
+def target():
+    """What the environment `dev` would say: the role and its external id."""
+    found = boto3.client("cloudformation").describe_stacks(StackName="conductor-target")["Stacks"][0]
+    external_id = next(p["ParameterValue"] for p in found["Parameters"] if p["ParameterKey"] == "ExternalId")
+    return {"RoleArn": found["Outputs"][0]["OutputValue"], "ExternalId": external_id}
+
+
+def test_a_target_role_wants_its_external_id(ask, target):
+    arguments = {"RoleSessionName": "probe", "RoleArn": target["RoleArn"]}
+    assert ask("provisioner", "sts", "assume_role", **arguments) == "refused"
+    assert ask("provisioner", "sts", "assume_role", **arguments, ExternalId="another") == "refused"
+    assert ask("provisioner", "sts", "assume_role", **arguments, ExternalId=target["ExternalId"]) == "allowed"
+    assert ask("api", "sts", "assume_role", **arguments, ExternalId=target["ExternalId"]) == "refused"
+
+
+def test_a_target_role_makes_resources_and_never_touches_conductors_own(stack, ask, target):
+    assert ask("provisioner", "s3", "head_bucket", target, Bucket="somebody-elses") == "allowed"
+    assert ask("provisioner", "s3", "list_objects_v2", target, Bucket=stack["stateBucket"]) == "refused"
+    assert ask("provisioner", "s3", "get_object", target, Bucket=stack["vaultBucket"], Key="probe") == "refused"
+    assert ask("provisioner", "dynamodb", "describe_table", target, TableName=stack["table"]) == "refused"
+    assert ask("provisioner", "sqs", "purge_queue", target, QueueUrl=stack["queueUrl"]) == "refused"
