@@ -1,6 +1,9 @@
 # Every command that a person types. `make` alone lists them.
 
-PROFILE ?= quick
+# One target folder for functions and tests: cargo-lambda always builds for a named target.
+export CARGO_BUILD_TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+
+PROFILE ?= dev
 PYTHON := .venv/bin/python
 TOOLS := .venv/ready
 
@@ -45,7 +48,7 @@ furnish:
 	$(say) "resource templates, first environment"
 	@$(PYTHON) -m infra.local.seed $(WHERE)
 
-functions: $(TOOLS) ## target/lambda/*/bootstrap, with PROFILE=quick or release
+functions: $(TOOLS) ## target/lambda/*/bootstrap, with PROFILE=dev or release
 	$(say) "functions ($(PROFILE))"
 	@cargo-lambda lambda build --profile $(PROFILE) --package conductor-api --package conductor-provisioner --package conductor-sweeper
 	@for f in api provisioner sweeper; do test -x target/lambda/$$f/bootstrap || { echo "target/lambda/$$f/bootstrap was not built"; exit 1; }; done

@@ -17,6 +17,7 @@ from infra.local import ROOT, STACK_NAME, stack as stacks
 from infra.local.deploy import stack_outputs
 
 TARGET_STACK = "conductor-target"
+LOCAL_EXTERNAL_ID = "local"  # also in samconfig.toml, for environments that name no role
 
 
 def seed(stack):
@@ -56,17 +57,17 @@ def archive(folder):
 
 def environment(api, stack):
     """`dev`, if it is not there: somebody may have changed it since."""
+    role, external_id = target_role(local=stack["awsEndpointUrl"] is not None)
     try:
         return api.get("/v1/environments/dev")
     except stacks.Problem as problem:
         if problem.status != 404:
             raise
-    role, external_id = target_role()
     return api.put("/v1/environments/dev", {
         "type": "development", "region": stack["region"], "credentials": {"roleArn": role, "externalId": external_id}})
 
 
-def target_role():
+def target_role(local):
     """The role that the first environment works with, in this same account, and its external id."""
     cloudformation = boto3.client("cloudformation")
     arguments = {
@@ -83,7 +84,7 @@ def target_role():
     except ClientError as error:
         message = error.response["Error"]["Message"]
         if "does not exist" in message:
-            external_id = secrets.token_hex(16)
+            external_id = LOCAL_EXTERNAL_ID if local else secrets.token_hex(16)
             cloudformation.create_stack(
                 **arguments, Parameters=[provisioner, {"ParameterKey": "ExternalId", "ParameterValue": external_id}])
             cloudformation.get_waiter("stack_create_complete").wait(StackName=TARGET_STACK, WaiterConfig={"Delay": 2})

@@ -1,1 +1,31 @@
-fn main() {}
+//! The sweeper: woken by the clock, it settles whatever is due.
+
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use conductor_store::{Engine, Names};
+use conductor_telemetry::{ConfigError, required};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+fn names() -> Result<Names, ConfigError> {
+    Ok(Names {
+        table: required("TABLE_NAME")?,
+        wake_queue_url: required("WAKE_QUEUE_URL")?,
+        vault_bucket: required("VAULT_BUCKET")?,
+        // The sweeper plans and settles; it never publishes a template or makes a resource.
+        artifact_bucket: String::new(),
+        state_bucket: String::new(),
+    })
+}
+
+async fn handle(engine: &Engine, _: LambdaEvent<EventBridgeEvent<serde_json::Value>>) -> Result<(), Error> {
+    let swept = engine.sweep().await?;
+    tracing::info!(due = swept.due, woken = swept.woken, failed = swept.failed, "swept");
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    conductor_telemetry::start_logs();
+    let engine = conductor_store::engine(&conductor_store::load_config().await, names()?);
+    let engine = &engine;
+    lambda_runtime::run(service_fn(|event| handle(engine, event))).await
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 macro_rules! codes {
     ($($variant:ident $code:literal $status:literal $title:literal;)*) => {
         /// A stable error code. The table in this file is the one that `openapi.json` and the docs list.
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Code {
             $(#[doc = $title] #[serde(rename = $code)] $variant,)*
@@ -96,6 +97,7 @@ codes! {
     OutputTooLarge "output_too_large" 413 "An output is over 64 KiB, or a resource's outputs over 256 KiB";
     ToolchainUnavailable "toolchain_unavailable" 503 "No packed engine or provider fits the template";
     CredentialsRefused "credentials_refused" 403 "The environment's role cannot be assumed";
+    NotAvailable "not_available" 501 "This is not available yet";
     Expired "expired" 504 "The operation did not end in its time";
 }
 
@@ -106,6 +108,7 @@ impl fmt::Display for Code {
 }
 
 /// One place in the input that breaks a rule.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {

@@ -12,6 +12,7 @@ use crate::name::WorkloadName;
 use crate::operation::{Failure, IllegalTransition, OperationStatus, PATIENCE};
 
 /// What a deployment is for.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DeploymentKind {
@@ -22,6 +23,7 @@ pub enum DeploymentKind {
 }
 
 /// Where a deployment stands.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum DeploymentStatus {
     /// An earlier one of its lane is unfinished, or it is not planned yet.
@@ -127,6 +129,7 @@ pub fn ending(statuses: impl IntoIterator<Item = OperationStatus>) -> Ending {
 }
 
 /// What the request said beside the file.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Options {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::name::EnvironmentName;
 
 /// The role that the provider's session of an operation assumes.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Credentials {
@@ -20,6 +21,7 @@ pub struct Credentials {
 }
 
 /// What an environment says of one resource type.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TypeDefaults {
@@ -28,16 +30,20 @@ pub struct TypeDefaults {
     pub class: Option<String>,
     /// The template version for new resources of files that pin none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub version: Option<semver::Version>,
     /// Parameters for files that do not give them.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub parameters: Map<String, Value>,
     /// Parameters that no file may change.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub fixed: Map<String, Value>,
 }
 
 /// What a user says of an environment; the body of its PUT.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvironmentSpec {
@@ -55,6 +61,7 @@ pub struct EnvironmentSpec {
     pub protected: bool,
     /// When it ends. Kept, and not yet enforced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub expires_at: Option<Timestamp>,
     /// For each resource type: template version and parameters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -10,6 +10,7 @@ use crate::score::Sharing;
 pub const DEFAULT_CLASS: &str = "default";
 
 /// The sharing modes.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {

@@ -20,6 +20,7 @@ pub const MAX_OPERATIONS: usize = 500;
 pub const PATIENCE: SignedDuration = SignedDuration::from_secs(25);
 
 /// Where an operation stands.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OperationStatus {
     /// For what [`WaitingFor`] says.
@@ -41,6 +42,7 @@ pub enum OperationStatus {
 }
 
 /// What a waiting operation waits for.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum WaitingFor {
@@ -157,6 +159,7 @@ impl OperationEvent {
 }
 
 /// How a successful operation ended.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Effect {
@@ -177,6 +180,7 @@ pub enum Effect {
 }
 
 /// What an operation does.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
@@ -248,6 +252,7 @@ pub enum Request {
 }
 
 /// How many objects a terraform run added, changed and destroyed.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Changes {
@@ -260,6 +265,7 @@ pub struct Changes {
 }
 
 /// What terraform was doing when it failed.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum During {
@@ -272,6 +278,7 @@ pub enum During {
 }
 
 /// One of terraform's own diagnostics, secrets masked.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Diagnostic {
@@ -286,6 +293,7 @@ pub struct Diagnostic {
 }
 
 /// Why an operation did not succeed.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {

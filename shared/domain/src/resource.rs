@@ -24,6 +24,7 @@ pub const MAX_OUTPUT: usize = 64 * 1024;
 pub const MAX_OUTPUTS: usize = 256 * 1024;
 
 /// Where a resource stands.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ResourceStatus {
     /// It is being made.
@@ -138,6 +139,7 @@ pub struct Reservation {
 }
 
 /// Where terraform keeps a resource's state.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StateLocation {

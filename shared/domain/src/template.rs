@@ -92,10 +92,12 @@ impl From<TemplateName> for String {
 }
 
 /// An input of a template: a variable of its module.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
     /// What values it takes.
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     #[serde(rename = "type")]
     pub value_type: ValueType,
     /// True where there is no default.
@@ -110,6 +112,7 @@ pub struct Input {
 }
 
 /// An output of a template.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
@@ -121,6 +124,7 @@ pub struct Output {
 }
 
 /// A provider that a template needs.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderNeed {
@@ -131,6 +135,7 @@ pub struct ProviderNeed {
 }
 
 /// What a module takes and gives.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Interface {
@@ -143,6 +148,7 @@ pub struct Interface {
 }
 
 /// Whether a version may make new resources.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TemplateState {
     /// It may.

@@ -250,7 +250,7 @@ impl<P: Ports> Engine<P> {
         }
         items.sort_by_key(|item| format!("{item:?}"));
         items.dedup();
-        let mut batch = if items.is_empty() { Default::default() } else { self.batch(organisation, items).await? };
+        let batch = if items.is_empty() { Default::default() } else { self.batch(organisation, items).await? };
 
         let mut known = Known { metadata: claimed.deployment.file_metadata.clone(), ..Known::default() };
         for (name, value) in &claimed.deployment.services {

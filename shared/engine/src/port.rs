@@ -214,6 +214,8 @@ pub struct Wake {
 pub trait Queue: Send + Sync {
     /// Sends wake-ups.
     fn send(&self, wakes: &[Wake]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Whether it is there.
+    fn ready(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Time and chance.

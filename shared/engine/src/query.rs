@@ -14,7 +14,7 @@ use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Outputs, Parameters, Resource, ResourceStatus};
 use conductor_domain::{Code, Refusal};
 
-use crate::port::{Clock, Page, Ports, Records, StoreError, Versioned};
+use crate::port::{Clock, Objects, Page, Ports, Queue, Records, StoreError, Versioned};
 use crate::record::{Audited, Item, Listing, Record, Set, Subject};
 use crate::{Engine, Error};
 
@@ -308,11 +308,11 @@ impl<P: Ports> Engine<P> {
 
     /// Whether table and vault answer.
     pub async fn ready(&self, caller: &Caller) -> Result<(), Error> {
-        use crate::port::Objects;
         let probe = Item::Identity(conductor_domain::identity::IdentityKey::probe());
         self.records.get_many(caller.organisation(), &[probe]).await?;
         self.vault.get("probe").await?;
-        self.artifacts.get("toolchain/manifest.json").await?;
+        self.artifacts.get("templates/probe").await?;
+        self.queue.ready().await?;
         Ok(())
     }
 }

@@ -10,7 +10,6 @@ use conductor_domain::environment::{Environment, TypeDefaults};
 use conductor_domain::identity::identity;
 use conductor_domain::consumer::HoldingKey;
 use conductor_domain::name::{ApplicationName, WorkloadName};
-use conductor_domain::operation::Dependency;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::MAX_DEPENDENCIES;
 use conductor_domain::score::{
@@ -417,9 +416,4 @@ fn descend(start: Option<(&Value, &[String])>) -> Option<Value> {
 /// A placeholder that did not resolve, as a refusal: the text of the parameter is not repeated.
 pub(crate) fn unresolvable(name: &str, error: &ResolveError) -> Refusal {
     Refusal::new(Code::OutputMissing, format!("/resources/{name}/params{}: {}", error.pointer, error.error))
-}
-
-/// Names of the dependencies whose outputs a worker reads.
-pub(crate) fn dependency_numbers(dependencies: &[Dependency]) -> impl Iterator<Item = u32> + '_ {
-    dependencies.iter().map(|dependency| dependency.operation)
 }

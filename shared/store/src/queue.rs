@@ -39,4 +39,10 @@ impl Queue for WakeQueue {
         }
         Ok(())
     }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        let request = self.sqs.get_queue_attributes().queue_url(&self.url);
+        request.send().await.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        Ok(())
+    }
 }

@@ -1,0 +1,53 @@
+//! The API's configuration: read once, from the environment that `template.yaml` gives it.
+
+use conductor_domain::name::OrganisationName;
+use conductor_store::Names;
+use conductor_telemetry::{ConfigError, required};
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authorization {
+    /// Whom the gateway has let in by IAM.
+    Iam,
+    /// Whoever reaches it: the local stack, on 127.0.0.1.
+    Open,
+}
+
+/// Everything that is set from outside.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Table, queue and buckets.
+    pub names: Names,
+    /// The tenant that this stack serves.
+    pub organisation: OrganisationName,
+    /// Who may call.
+    pub authorization: Authorization,
+    /// What stands before `/v1` in a URL's path: the stage.
+    pub stage: String,
+}
+
+impl Config {
+    /// Reads the environment; an error names the variable.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let invalid = |name, rule| ConfigError::Invalid { name, rule };
+        Ok(Self {
+            names: Names {
+                table: required("TABLE_NAME")?,
+                wake_queue_url: required("WAKE_QUEUE_URL")?,
+                vault_bucket: required("VAULT_BUCKET")?,
+                artifact_bucket: required("ARTIFACT_BUCKET")?,
+                // No operation runs here, so no state is ever located.
+                state_bucket: String::new(),
+            },
+            organisation: required("ORGANISATION")?
+                .parse()
+                .map_err(|_| invalid("ORGANISATION", "a name of a-z, 0-9 and '-'"))?,
+            authorization: match required("API_AUTHORIZATION")?.as_str() {
+                "AWS_IAM" => Authorization::Iam,
+                "NONE" => Authorization::Open,
+                _ => return Err(invalid("API_AUTHORIZATION", "AWS_IAM or NONE")),
+            },
+            stage: required("PUBLIC_STAGE")?,
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! What handlers take: the caller, bodies, queries and path parameters, each with a problem that names the place.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use conductor_domain::Code;
+use conductor_domain::principal::{Caller, Principal, PrincipalKind};
+use conductor_engine::Precondition;
+use lambda_http::request::RequestContext;
+use serde::de::DeserializeOwned;
+
+use crate::app::App;
+use crate::config::Authorization;
+use crate::problem::Refused;
+
+/// The longest body, in bytes.
+pub const MAX_BODY: usize = 256 * 1024;
+/// The longest template archive, in bytes.
+pub const MAX_ARCHIVE: usize = 4 * 1024 * 1024;
+/// Items of a list where the caller does not say.
+const DEFAULT_LIMIT: u32 = 20;
+/// The most items of a list.
+const MAX_LIMIT: u32 = 100;
+
+/// The id of a request: the gateway's.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+/// Who asks.
+pub struct Asking(pub Caller);
+
+impl FromRequestParts<App> for Asking {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        let identity = match parts.extensions.get::<RequestContext>() {
+            Some(RequestContext::ApiGatewayV1(context)) => context.identity.user_arn.clone(),
+            _ => None,
+        };
+        let organisation = app.config.organisation.clone();
+        let (id, kind) = match (app.config.authorization, identity) {
+            (Authorization::Iam, Some(arn)) => (arn, PrincipalKind::Iam),
+            (Authorization::Iam, None) => {
+                return Err(Refused::new(Code::Unauthorized, Code::Unauthorized.title()));
+            }
+            (Authorization::Open, _) => ("local".to_owned(), PrincipalKind::Local),
+        };
+        let principal = Principal { id, kind, organisation, roles: vec!["admin".to_owned()] };
+        Ok(Self(Caller { principal, request_id }))
+    }
+}
+
+/// A JSON body.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
+        let json = content_type(request.headers()).is_none_or(|kind| kind == "application/json");
+        if !json {
+            return Err(Refused::new(Code::MediaTypeUnsupported, "this route takes application/json"));
+        }
+        let bytes = bytes(request, app, MAX_BODY, Code::BodyTooLarge).await?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+/// Reads JSON strictly; an error points at the place.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+    let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut *deserializer).map_err(|error| {
+        let pointer: String = error
+            .path()
+            .iter()
+            .map(|segment| match segment {
+                serde_path_to_error::Segment::Seq { index } => format!("/{index}"),
+                serde_path_to_error::Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+                serde_path_to_error::Segment::Enum { variant } => format!("/{variant}"),
+                serde_path_to_error::Segment::Unknown => String::new(),
+            })
+            .collect();
+        Refused::at(Code::BodyInvalid, pointer, error.inner().to_string())
+    })?;
+    deserializer.end().map_err(|error| Refused::at(Code::BodyInvalid, "", error.to_string()))?;
+    Ok(value)
+}
+
+/// The whole body, if it is not too long.
+pub async fn bytes(request: Request, app: &App, most: usize, code: Code) -> Result<Bytes, Refused> {
+    let body = Bytes::from_request(request, app)
+        .await
+        .map_err(|_| Refused::new(Code::BodyInvalid, "the body cannot be read"))?;
+    if body.len() > most {
+        return Err(Refused::new(code, format!("the body has {} bytes; {most} are allowed", body.len())));
+    }
+    Ok(body)
+}
+
+/// The media type of a body, without parameters.
+pub fn content_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim())
+}
+
+/// A query string.
+pub struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Asked<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        let query = Query::<T>::from_request_parts(parts, app).await;
+        query.map(|Query(value)| Self(value)).map_err(|error| Refused::new(Code::QueryInvalid, error.body_text()))
+    }
+}
+
+/// A path's parameters, each of a type that checks itself.
+pub struct Named<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Named<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+        let path = Path::<T>::from_request_parts(parts, app).await;
+        path.map(|Path(value)| Self(value)).map_err(|error| Refused::new(Code::NameInvalid, error.body_text()))
+    }
+}
+
+/// `If-Match`.
+pub struct IfMatch(pub Precondition);
+
+impl FromRequestParts<App> for IfMatch {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Refused> {
+        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(Precondition::None)) };
+        let invalid = || Refused::new(Code::HeaderInvalid, "If-Match must be * or one ETag in quotes");
+        let text = value.to_str().map_err(|_| invalid())?.trim();
+        if text == "*" {
+            return Ok(Self(Precondition::Any));
+        }
+        let version = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(invalid)?;
+        Ok(Self(Precondition::Version(version.to_owned())))
+    }
+}
+
+/// `limit` of a list, within its bounds.
+pub fn limit(asked: Option<u32>) -> Result<u32, Refused> {
+    match asked.unwrap_or(DEFAULT_LIMIT) {
+        limit @ 1..=MAX_LIMIT => Ok(limit),
+        other => Err(Refused::new(Code::QueryInvalid, format!("limit is {other}; it must be 1 to {MAX_LIMIT}"))),
+    }
+}

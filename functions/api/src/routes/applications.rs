@@ -1,0 +1,109 @@
+//! `/v1/applications`
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use conductor_domain::Code;
+use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
+use conductor_engine::TeardownRequest;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{ListOf, PageQuery, etag, location};
+use crate::app::App;
+use crate::extract::{Asked, Asking, IfMatch, Named, limit};
+use crate::problem::{Problem, Refused};
+use crate::view::{ApplicationView, DeploymentView};
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(put, get, delete)).routes(routes!(teardown))
+}
+
+/// All applications.
+#[utoipa::path(get, path = "/v1/applications", tag = "applications", params(PageQuery),
+    responses((status = 200, body = ListOf<ApplicationView>), (status = "4XX", body = Problem)))]
+async fn list(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Asked(page): Asked<PageQuery>,
+) -> Result<Response, Refused> {
+    let list = app.engine.applications(&caller, page.cursor, limit(page.limit)?).await?;
+    let items: Vec<_> = list.items.into_iter().map(|read| ApplicationView::from(read.value)).collect();
+    Ok(Json(ListOf { items, next_cursor: list.next }).into_response())
+}
+
+/// Makes an application; its first deployment does so too.
+#[utoipa::path(put, path = "/v1/applications/{application}", tag = "applications",
+    params(("application" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = ApplicationView), (status = 201, body = ApplicationView), (status = "4XX", body = Problem)))]
+async fn put(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(name): Named<ApplicationName>,
+    IfMatch(precondition): IfMatch,
+) -> Result<Response, Refused> {
+    let put = app.engine.put_application(&caller, &name, &precondition).await?;
+    let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
+    let place = location(&app, &format!("/v1/applications/{name}"));
+    Ok((status, etag(&put.record.version), place, Json(ApplicationView::from(put.record.value))).into_response())
+}
+
+/// One application.
+#[utoipa::path(get, path = "/v1/applications/{application}", tag = "applications", params(("application" = String, Path)),
+    responses((status = 200, body = ApplicationView), (status = "4XX", body = Problem)))]
+async fn get(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(name): Named<ApplicationName>,
+) -> Result<Response, Refused> {
+    let application = app.engine.application(&caller, &name).await?;
+    Ok((etag(&application.version), Json(ApplicationView::from(application.value))).into_response())
+}
+
+/// Ends an application that holds nothing.
+#[utoipa::path(delete, path = "/v1/applications/{application}", tag = "applications",
+    params(("application" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 204), (status = "4XX", body = Problem)))]
+async fn delete(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(name): Named<ApplicationName>,
+    IfMatch(precondition): IfMatch,
+) -> Result<StatusCode, Refused> {
+    app.engine.delete_application(&caller, &name, &precondition).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct TeardownQuery {
+    /// Only this workload; all where none is given.
+    workload: Option<String>,
+    /// Not available yet.
+    dry_run: Option<bool>,
+}
+
+/// Lets go of everything that an application, or one of its workloads, holds in an environment.
+#[utoipa::path(delete, path = "/v1/applications/{application}/environments/{environment}", tag = "applications",
+    params(("application" = String, Path), ("environment" = String, Path), TeardownQuery),
+    responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
+async fn teardown(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named((application, environment)): Named<(ApplicationName, EnvironmentName)>,
+    Asked(query): Asked<TeardownQuery>,
+) -> Result<Response, Refused> {
+    if query.dry_run == Some(true) {
+        return Err(Refused::new(Code::NotAvailable, "dryRun is not available yet"));
+    }
+    let workload = query.workload.map(WorkloadName::new).transpose();
+    let workload = workload.map_err(|error| Refused::new(Code::NameInvalid, error.to_string()))?;
+    let submitted = app.engine.teardown(&caller, TeardownRequest { environment, application, workload }).await?;
+    let view = app.engine.deployment(&caller, submitted.deployment).await?;
+    let place = location(&app, &format!("/v1/deployments/{}", submitted.deployment));
+    Ok((StatusCode::ACCEPTED, place, etag(&view.deployment.version), Json(DeploymentView::from(view))).into_response())
+}

@@ -1,0 +1,279 @@
+//! `/v1/deployments`
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use conductor_domain::Code;
+use conductor_domain::deployment::{DeploymentStatus, Options};
+use conductor_domain::ids::DeploymentId;
+use conductor_domain::name::{ApplicationName, EnvironmentName};
+use conductor_engine::{DeploymentFilter, DeploymentRequest};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{ListOf, etag, location};
+use crate::app::App;
+use crate::extract::{Asked, Asking, MAX_BODY, Named, bytes, content_type, limit, parse_json};
+use crate::problem::{Problem, Refused};
+use crate::view::{DeploymentItem, DeploymentView};
+
+/// The longest time that a GET waits, in seconds; the gateway gives up after 29.
+const MAX_WAIT: u64 = 25;
+/// The longest idempotency key, in characters.
+const MAX_KEY: usize = 255;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(post, list)).routes(routes!(get))
+}
+
+/// What a deployment is asked for; the Score file itself may be the body instead, as `application/yaml`, with the rest in
+/// the query.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct DeploymentBody {
+    /// The application; the Score file's `metadata.name` where none is given.
+    application: Option<String>,
+    /// The environment.
+    environment: String,
+    /// The Score file: its text (YAML or JSON), or an object.
+    #[schema(value_type = Object)]
+    score: Value,
+    /// The commit that the file is from.
+    commit_id: Option<String>,
+    /// Release what the workload held and the file no longer names; true where it is not given.
+    prune: Option<bool>,
+    /// Run terraform also where nothing seems to have changed.
+    refresh: Option<bool>,
+    /// Move existing resources to the newest template version.
+    upgrade: Option<bool>,
+    /// Names of resources that a plan may delete from or replace.
+    allow_replace: Option<Vec<String>>,
+    /// `wait`; `supersede` is not available yet.
+    queue: Option<Queue>,
+    /// What you want to find again.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+enum Queue {
+    Wait,
+    Supersede,
+}
+
+/// The same in the query, beside a Score file as the body.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct DeploymentQuery {
+    /// With a Score file as the body.
+    application: Option<String>,
+    /// With a Score file as the body.
+    environment: Option<String>,
+    /// With a Score file as the body.
+    commit_id: Option<String>,
+    /// With a Score file as the body.
+    prune: Option<bool>,
+    /// With a Score file as the body.
+    refresh: Option<bool>,
+    /// With a Score file as the body.
+    upgrade: Option<bool>,
+    /// With a Score file as the body: names, separated by commas.
+    allow_replace: Option<String>,
+    /// With a Score file as the body.
+    queue: Option<Queue>,
+    /// Not available yet.
+    dry_run: Option<bool>,
+}
+
+impl DeploymentQuery {
+    fn names_nothing(&self) -> bool {
+        self.application.is_none()
+            && self.environment.is_none()
+            && self.commit_id.is_none()
+            && self.prune.is_none()
+            && self.refresh.is_none()
+            && self.upgrade.is_none()
+            && self.allow_replace.is_none()
+            && self.queue.is_none()
+    }
+
+    fn with(self, score: String) -> Result<DeploymentBody, Refused> {
+        let missing = || Refused::new(Code::QueryInvalid, "say the environment: ?environment=<name>");
+        Ok(DeploymentBody {
+            application: self.application,
+            environment: self.environment.ok_or_else(missing)?,
+            score: Value::String(score),
+            commit_id: self.commit_id,
+            prune: self.prune,
+            refresh: self.refresh,
+            upgrade: self.upgrade,
+            allow_replace: self.allow_replace.map(|names| names.split(',').map(str::to_owned).collect()),
+            queue: self.queue,
+            metadata: None,
+        })
+    }
+}
+
+/// Deploys a Score file.
+#[utoipa::path(post, path = "/v1/deployments", tag = "deployments",
+    params(DeploymentQuery, ("Idempotency-Key" = Option<String>, Header,
+        description = "The same key and request within 24 hours: the same deployment, as it is by then.")),
+    request_body(content((DeploymentBody = "application/json"), (String = "application/yaml"))),
+    responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
+async fn post(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    headers: HeaderMap,
+    Asked(query): Asked<DeploymentQuery>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let digest_of_query = request.uri().query().unwrap_or_default().to_owned();
+    let yaml = match content_type(&headers) {
+        None | Some("application/json") => false,
+        Some("application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml") => true,
+        Some(_) => {
+            return Err(Refused::new(Code::MediaTypeUnsupported, "this route takes application/json or application/yaml"));
+        }
+    };
+    let content = bytes(request, &app, MAX_BODY, Code::BodyTooLarge).await?;
+    let idempotency = idempotency(&headers, &digest_of_query, yaml, &content)?;
+    if query.dry_run == Some(true) {
+        return Err(Refused::new(Code::NotAvailable, "dryRun is not available yet"));
+    }
+    let body = if yaml {
+        let score = String::from_utf8(content.to_vec())
+            .map_err(|_| Refused::at(Code::YamlInvalid, "", "the Score file is not UTF-8"))?;
+        query.with(score)?
+    } else if query.names_nothing() {
+        parse_json(&content)?
+    } else {
+        return Err(Refused::new(Code::QueryInvalid, "with a JSON body, say everything in the body"));
+    };
+    let submitted = app.engine.submit(&caller, body.into_request(idempotency)?).await?;
+    let view = app.engine.deployment(&caller, submitted.deployment).await?;
+    let place = location(&app, &format!("/v1/deployments/{}", submitted.deployment));
+    Ok((StatusCode::ACCEPTED, place, etag(&view.deployment.version), Json(DeploymentView::from(view))).into_response())
+}
+
+impl DeploymentBody {
+    fn into_request(self, idempotency: Option<(String, String)>) -> Result<DeploymentRequest, Refused> {
+        if self.queue == Some(Queue::Supersede) {
+            return Err(Refused::at(Code::NotAvailable, "/queue", "queue: supersede is not available yet"));
+        }
+        let score = match self.score {
+            Value::String(text) => text,
+            value @ Value::Object(_) => value.to_string(),
+            _ => return Err(Refused::at(Code::BodyInvalid, "/score", "score must be a text or an object")),
+        };
+        let name = |pointer: &'static str| {
+            move |error: conductor_domain::name::NameError| Refused::at(Code::NameInvalid, pointer, error.to_string())
+        };
+        let defaults = Options::default();
+        Ok(DeploymentRequest {
+            application: self.application.map(ApplicationName::new).transpose().map_err(name("/application"))?,
+            environment: EnvironmentName::new(self.environment).map_err(name("/environment"))?,
+            score,
+            options: Options {
+                prune: self.prune.unwrap_or(defaults.prune),
+                refresh: self.refresh.unwrap_or(defaults.refresh),
+                upgrade: self.upgrade.unwrap_or(defaults.upgrade),
+                allow_replace: self.allow_replace.unwrap_or(defaults.allow_replace),
+            },
+            commit_id: self.commit_id,
+            metadata: self.metadata.unwrap_or_default(),
+            idempotency,
+        })
+    }
+}
+
+/// The key, and the digest of everything that makes a request the same one.
+fn idempotency(
+    headers: &HeaderMap,
+    query: &str,
+    yaml: bool,
+    content: &[u8],
+) -> Result<Option<(String, String)>, Refused> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let rule = format!("Idempotency-Key must be 1 to {MAX_KEY} visible ASCII characters");
+    let key = key.ok_or_else(|| Refused::new(Code::HeaderInvalid, rule))?;
+    let mut digest = Sha256::new();
+    digest.update(format!("{query}\0{yaml}\0"));
+    digest.update(content);
+    Ok(Some((key.to_owned(), hex::encode(digest.finalize()))))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Only those of this environment.
+    environment: Option<String>,
+    /// Only those of this application.
+    application: Option<String>,
+    /// Only those in this status.
+    status: Option<DeploymentStatus>,
+    /// Where the last answer ended: its `nextCursor`.
+    cursor: Option<String>,
+    /// 1 to 100; 20 where it is not given.
+    limit: Option<u32>,
+}
+
+
+/// Deployments, newest first.
+#[utoipa::path(get, path = "/v1/deployments", tag = "deployments", params(ListQuery),
+    responses((status = 200, body = ListOf<DeploymentItem>), (status = "4XX", body = Problem)))]
+async fn list(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, Refused> {
+    let invalid = |error: conductor_domain::name::NameError| Refused::new(Code::QueryInvalid, error.to_string());
+    let filter = DeploymentFilter {
+        environment: query.environment.map(EnvironmentName::new).transpose().map_err(invalid)?,
+        application: query.application.map(ApplicationName::new).transpose().map_err(invalid)?,
+        status: query.status,
+    };
+    let list = app.engine.deployments(&caller, &filter, query.cursor, limit(query.limit)?).await?;
+    let items: Vec<_> = list.items.into_iter().map(|read| DeploymentItem::from(read.value)).collect();
+    Ok(Json(ListOf { items, next_cursor: list.next }).into_response())
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct GetQuery {
+    /// Answer when the status changes, after at most so many seconds (1 to 25).
+    wait: Option<u64>,
+}
+
+/// One deployment with its operations.
+#[utoipa::path(get, path = "/v1/deployments/{id}", tag = "deployments", params(("id" = String, Path), GetQuery),
+    responses((status = 200, body = DeploymentView), (status = "4XX", body = Problem)))]
+async fn get(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(id): Named<DeploymentId>,
+    Asked(query): Asked<GetQuery>,
+) -> Result<Response, Refused> {
+    let view = match query.wait {
+        None | Some(0) => app.engine.deployment(&caller, id).await?,
+        Some(seconds @ 1..=MAX_WAIT) => {
+            app.engine.deployment_after(&caller, id, Duration::from_secs(seconds)).await?
+        }
+        Some(other) => {
+            let detail = format!("wait is {other}; it must be at most {MAX_WAIT} seconds");
+            return Err(Refused::new(Code::QueryInvalid, detail));
+        }
+    };
+    Ok((etag(&view.deployment.version), Json(DeploymentView::from(view))).into_response())
+}

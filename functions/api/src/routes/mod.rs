@@ -1,0 +1,56 @@
+//! Routes by noun. Each handler takes what it needs, makes one call of the engine, and answers.
+
+pub mod applications;
+pub mod audit;
+pub mod deployments;
+pub mod environments;
+pub mod resources;
+pub mod service;
+pub mod templates;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+
+/// What every list takes.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct PageQuery {
+    /// Where the last answer ended: its `nextCursor`.
+    pub cursor: Option<String>,
+    /// 1 to 100; 20 where it is not given.
+    pub limit: Option<u32>,
+}
+
+/// A part of a list, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListOf<T> {
+    /// The items; a filtered page may be short.
+    pub items: Vec<T>,
+    /// Where the rest begins; none where there is no rest.
+    pub next_cursor: Option<String>,
+}
+
+/// The record's version as an ETag.
+fn etag(version: &conductor_engine::port::Version) -> [(HeaderName, HeaderValue); 1] {
+    let value = HeaderValue::from_str(&format!("\"{}\"", version.0)).unwrap_or(HeaderValue::from_static("\"\""));
+    [(header::ETAG, value)]
+}
+
+/// Where something is: a path that carries the stage.
+fn location(app: &App, path: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(&link(app, path)) {
+        headers.insert(header::LOCATION, value);
+    }
+    headers
+}
+
+/// A path of this API as a caller must write it.
+fn link(app: &App, path: &str) -> String {
+    format!("/{}{path}", app.config.stage)
+}

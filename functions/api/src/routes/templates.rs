@@ -1,0 +1,168 @@
+//! `/v1/resource-templates`
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use conductor_domain::Code;
+use conductor_domain::code::Fault;
+use conductor_domain::template::{Input, Interface, Output, ProviderNeed, TemplateName, TemplateState, ValueType};
+use conductor_engine::{Error, NewVersion};
+use conductor_terraform::module::{self, ModuleError};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{ListOf, PageQuery, etag, location};
+use crate::app::App;
+use crate::extract::{Asked, Asking, Body, IfMatch, MAX_ARCHIVE, Named, bytes, content_type, limit};
+use crate::problem::{Problem, Refused};
+use crate::view::{TemplateVersionView, TemplateView};
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(versions)).routes(routes!(put, get, patch))
+}
+
+/// All templates.
+#[utoipa::path(get, path = "/v1/resource-templates", tag = "templates", params(PageQuery),
+    responses((status = 200, body = ListOf<TemplateView>), (status = "4XX", body = Problem)))]
+async fn list(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Asked(page): Asked<PageQuery>,
+) -> Result<Response, Refused> {
+    let list = app.engine.templates(&caller, page.cursor, limit(page.limit)?).await?;
+    let items: Vec<_> = list.items.into_iter().map(|read| TemplateView::from(read.value)).collect();
+    Ok(Json(ListOf { items, next_cursor: list.next }).into_response())
+}
+
+/// All versions of a template, newest first.
+#[utoipa::path(get, path = "/v1/resource-templates/{type}/versions", tag = "templates",
+    params(("type" = String, Path, description = "`<type>` or `<type>.<class>`")),
+    responses((status = 200, body = ListOf<TemplateVersionView>), (status = "4XX", body = Problem)))]
+async fn versions(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(name): Named<TemplateName>,
+) -> Result<Response, Refused> {
+    let versions = app.engine.template_versions(&caller, &name).await?;
+    let items: Vec<_> = versions.into_iter().map(|read| TemplateVersionView::from(read.value)).collect();
+    Ok(Json(ListOf { items, next_cursor: None }).into_response())
+}
+
+/// Publishes a version: a zip archive of a terraform module. Immutable from then on.
+#[utoipa::path(put, path = "/v1/resource-templates/{type}/versions/{version}", tag = "templates",
+    params(("type" = String, Path), ("version" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "application/zip"),
+    responses((status = 200, body = TemplateVersionView), (status = 201, body = TemplateVersionView), (status = "4XX", body = Problem)))]
+async fn put(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named((name, version)): Named<(TemplateName, String)>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let version = semantic(&version)?;
+    if content_type(request.headers()) != Some("application/zip") {
+        return Err(Refused::new(Code::MediaTypeUnsupported, "this route takes application/zip"));
+    }
+    let archive = bytes(request, &app, MAX_ARCHIVE, Code::TemplateTooLarge).await?.to_vec();
+    let module = module::open(&archive, &module::Limits::default()).map_err(refuse)?;
+    let engine_version = module.interface.required_version.clone().unwrap_or_default();
+    let sha256 = hex::encode(Sha256::digest(&archive));
+    let interface = interface(module.interface)?;
+    let new = NewVersion { template: name.clone(), version: version.clone(), archive, sha256, interface, engine_version };
+    let put = app.engine.publish(&caller, new).await?;
+    let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
+    let place = location(&app, &format!("/v1/resource-templates/{name}/versions/{version}"));
+    Ok((status, etag(&put.record.version), place, Json(TemplateVersionView::from(put.record.value))).into_response())
+}
+
+/// One version of a template.
+#[utoipa::path(get, path = "/v1/resource-templates/{type}/versions/{version}", tag = "templates",
+    params(("type" = String, Path), ("version" = String, Path)),
+    responses((status = 200, body = TemplateVersionView), (status = "4XX", body = Problem)))]
+async fn get(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named((name, version)): Named<(TemplateName, String)>,
+) -> Result<Response, Refused> {
+    let read = app.engine.template_version(&caller, &name, &semantic(&version)?).await?;
+    Ok((etag(&read.version), Json(TemplateVersionView::from(read.value))).into_response())
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TemplatePatch {
+    state: TemplateState,
+}
+
+/// Makes a version Active or Deprecated.
+#[utoipa::path(patch, path = "/v1/resource-templates/{type}/versions/{version}", tag = "templates",
+    params(("type" = String, Path), ("version" = String, Path), ("If-Match" = Option<String>, Header)),
+    request_body = TemplatePatch,
+    responses((status = 200, body = TemplateVersionView), (status = "4XX", body = Problem)))]
+async fn patch(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named((name, version)): Named<(TemplateName, String)>,
+    IfMatch(precondition): IfMatch,
+    Body(TemplatePatch { state }): Body<TemplatePatch>,
+) -> Result<Response, Refused> {
+    let version = semantic(&version)?;
+    let read = app.engine.set_template_state(&caller, &name, &version, state, &precondition).await?;
+    Ok((etag(&read.version), Json(TemplateVersionView::from(read.value))).into_response())
+}
+
+fn semantic(version: &str) -> Result<semver::Version, Refused> {
+    semver::Version::parse(version)
+        .map_err(|error| Refused::new(Code::VersionInvalid, format!("{version:?} is not a semantic version: {error}")))
+}
+
+fn refuse(error: ModuleError) -> Refused {
+    let code = if error.code() == "template_too_large" { Code::TemplateTooLarge } else { Code::TemplateInvalid };
+    let mut refused = Refused::at(code, "", error.to_string());
+    if let Some(Fault { code, .. }) = refused.0.faults.first_mut() {
+        *code = Some(error.code().to_owned());
+    }
+    refused
+}
+
+/// The module's interface in the words of the domain.
+fn interface(module: module::Interface) -> Result<Interface, Refused> {
+    let inputs = module.variables.into_iter().map(|(name, variable)| {
+        let input = Input {
+            value_type: value_type(&variable.type_expr)?,
+            required: variable.required,
+            sensitive: variable.sensitive,
+            nullable: variable.nullable,
+            description: variable.description,
+        };
+        Ok::<_, Refused>((name, input))
+    });
+    Ok(Interface {
+        inputs: inputs.collect::<Result<_, _>>()?,
+        outputs: module
+            .outputs
+            .into_iter()
+            .map(|(name, output)| (name, Output { sensitive: output.sensitive, description: output.description }))
+            .collect(),
+        providers: module
+            .providers
+            .into_iter()
+            .map(|(name, provider)| {
+                (name, ProviderNeed { source: provider.source, version: provider.version.unwrap_or_default() })
+            })
+            .collect(),
+    })
+}
+
+/// Both crates write a type constraint in the same JSON.
+fn value_type(constraint: &module::Type) -> Result<ValueType, Refused> {
+    let value = serde_json::to_value(constraint).and_then(serde_json::from_value);
+    value.map_err(|error| {
+        tracing::error!(%error, "a type constraint was not understood");
+        Refused::from(Error::Conflict)
+    })
+}

@@ -1,0 +1,159 @@
+//! Deployments and their operations, as users see them.
+
+use std::collections::BTreeMap;
+
+use conductor_domain::deployment::{Deployment, DeploymentKind, DeploymentStatus, Options};
+use conductor_domain::operation::{Action, Changes, Effect, Failure, Operation, OperationStatus, WaitingFor};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// A deployment as it stands in a list: its operations are counted.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentItem {
+    #[serde(flatten)]
+    head: DeploymentHead,
+    /// Operations by status, when it started and when it ended.
+    #[schema(value_type = BTreeMap<String, u32>)]
+    operation_counts: BTreeMap<OperationStatus, u32>,
+}
+
+/// A deployment.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentView {
+    #[serde(flatten)]
+    head: DeploymentHead,
+    /// Its operations, by number; none before it is planned.
+    operations: Vec<OperationView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeploymentHead {
+    id: String,
+    kind: DeploymentKind,
+    status: DeploymentStatus,
+    application: String,
+    /// None for a teardown of all workloads.
+    workload: Option<String>,
+    environment: String,
+    commit_id: Option<String>,
+    /// The principal.
+    requested_by: String,
+    /// The request, as it stands in logs and audit events.
+    request_id: String,
+    options: Options,
+    #[schema(value_type = Object)]
+    metadata: Map<String, Value>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    completed_at: Option<Timestamp>,
+    /// Why it did not succeed: the first operation's reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct OperationView {
+    id: String,
+    /// The resource's name in the file.
+    resource: String,
+    #[serde(rename = "type")]
+    kind: String,
+    action: Action,
+    status: OperationStatus,
+    /// What a Waiting one waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<WaitingFor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<Effect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_id: Option<String>,
+    /// Ids of the operations that must have ended before it.
+    depends_on: Vec<String>,
+    /// Claims that started terraform.
+    attempts: u32,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    completed_at: Option<Timestamp>,
+    /// The last sign of life of the worker that has it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    heartbeat_at: Option<Timestamp>,
+    changes: Changes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+}
+
+impl From<Deployment> for DeploymentHead {
+    fn from(deployment: Deployment) -> Self {
+        Self {
+            id: deployment.id.to_string(),
+            kind: deployment.kind,
+            status: deployment.status,
+            application: deployment.lane.application.into(),
+            workload: deployment.workload.map(String::from),
+            environment: deployment.lane.environment.into(),
+            commit_id: deployment.commit_id,
+            requested_by: deployment.requested_by,
+            request_id: deployment.request_id,
+            options: deployment.options,
+            metadata: deployment.metadata,
+            created_at: deployment.created_at,
+            started_at: deployment.started_at,
+            completed_at: deployment.completed_at,
+            error: deployment.error,
+        }
+    }
+}
+
+impl From<Deployment> for DeploymentItem {
+    fn from(deployment: Deployment) -> Self {
+        Self { operation_counts: deployment.operation_counts.clone(), head: deployment.into() }
+    }
+}
+
+impl From<conductor_engine::DeploymentView> for DeploymentView {
+    fn from(view: conductor_engine::DeploymentView) -> Self {
+        let ids: BTreeMap<u32, String> =
+            view.operations.iter().map(|operation| (operation.number, operation.id.to_string())).collect();
+        let operations = view
+            .operations
+            .into_iter()
+            .map(|operation| {
+                let heartbeat_at = view.leases.get(&operation.number).map(|lease| lease.heartbeat_at);
+                OperationView::new(operation, &ids, heartbeat_at)
+            })
+            .collect();
+        Self { head: view.deployment.value.into(), operations }
+    }
+}
+
+impl OperationView {
+    fn new(operation: Operation, ids: &BTreeMap<u32, String>, heartbeat_at: Option<Timestamp>) -> Self {
+        Self {
+            id: operation.id.to_string(),
+            action: operation.action(),
+            resource: operation.resource,
+            kind: operation.kind,
+            status: operation.status,
+            waiting_for: operation.waiting_for,
+            effect: operation.effect,
+            resource_id: operation.resource_id.map(|id| id.to_string()),
+            depends_on: operation.depends_on.iter().filter_map(|number| ids.get(number).cloned()).collect(),
+            attempts: operation.attempts,
+            started_at: operation.started_at,
+            completed_at: operation.completed_at,
+            heartbeat_at,
+            changes: operation.changes,
+            error: operation.error,
+        }
+    }
+}

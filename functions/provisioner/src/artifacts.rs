@@ -1,0 +1,89 @@
+//! The artifact bucket: the toolchain's manifest and archives, and the archives of templates.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use bytes::Bytes;
+use conductor_domain::Code;
+use conductor_domain::operation::Failure;
+use conductor_terraform::module::{self, Module};
+use conductor_terraform::toolchain::{Manifest, Source, SourceError, current_platform};
+use sha2::{Digest, Sha256};
+
+/// Where the packer writes the list of what it packed (`infra/toolchain`).
+const MANIFEST: &str = "toolchain/manifest.json";
+/// Modules that are kept open; a template is a few KB.
+const KEPT_MODULES: usize = 32;
+
+/// The artifact bucket.
+pub struct Artifacts {
+    s3: Client,
+    bucket: String,
+    manifest: Mutex<Option<Arc<Manifest>>>,
+    modules: Mutex<Vec<(String, Arc<Module>)>>,
+}
+
+impl Artifacts {
+    /// A bucket by its name.
+    pub fn new(s3: Client, bucket: String) -> Self {
+        Self { s3, bucket, manifest: Mutex::default(), modules: Mutex::default() }
+    }
+
+    async fn object(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        let unavailable = |detail: String| Failure::new(Code::ToolchainUnavailable, detail);
+        let found = self.s3.get_object().bucket(&self.bucket).key(name).send().await;
+        let object = found.map_err(|error| {
+            unavailable(format!("the artifact {name} cannot be read: {}", error.code().unwrap_or("no answer")))
+        })?;
+        let content = object.body.collect().await;
+        Ok(content.map_err(|_| unavailable(format!("the artifact {name} broke off")))?.to_vec())
+    }
+
+    /// What is packed for this machine; `anew` reads it again, because something was missing.
+    pub async fn manifest(&self, anew: bool) -> Result<Arc<Manifest>, Failure> {
+        let kept = self.manifest.lock().ok().and_then(|kept| kept.clone());
+        if let (Some(manifest), false) = (kept, anew) {
+            return Ok(manifest);
+        }
+        let content = self.object(MANIFEST).await?;
+        let manifest: Manifest = serde_json::from_slice(&content)
+            .map_err(|error| Failure::new(Code::ToolchainUnavailable, format!("{MANIFEST}: {error}")))?;
+        let manifest = Arc::new(manifest.for_platform(&current_platform()));
+        if let Ok(mut kept) = self.manifest.lock() {
+            *kept = Some(manifest.clone());
+        }
+        Ok(manifest)
+    }
+
+    /// A template's module: fetched once, checked against its digest.
+    pub async fn module(&self, name: &str, sha256: &str) -> Result<Arc<Module>, Failure> {
+        let kept = self.modules.lock().ok();
+        let kept = kept.and_then(|kept| kept.iter().find(|(key, _)| key == sha256).map(|(_, module)| module.clone()));
+        if let Some(module) = kept {
+            return Ok(module);
+        }
+        let content = self.object(name).await?;
+        let broken = |detail: String| Failure::new(Code::TemplateInvalid, detail);
+        if hex::encode(Sha256::digest(&content)) != sha256 {
+            return Err(broken(format!("the artifact {name} is not what was published")));
+        }
+        let module = module::open(&content, &module::Limits::default()).map_err(|error| broken(error.to_string()))?;
+        let module = Arc::new(module);
+        if let Ok(mut kept) = self.modules.lock() {
+            kept.truncate(KEPT_MODULES - 1);
+            kept.insert(0, (sha256.to_owned(), module.clone()));
+        }
+        Ok(module)
+    }
+}
+
+impl Source for Artifacts {
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, SourceError> {
+        let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        let request = self.s3.get_object().bucket(&self.bucket).key(key).range(range);
+        let object = request.send().await.map_err(SourceError::new)?;
+        Ok(object.body.collect().await.map_err(SourceError::new)?.into_bytes())
+    }
+}
