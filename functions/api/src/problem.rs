@@ -4,7 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use conductor_domain::code::Fault;
 use conductor_domain::{Code, Refusal};
-use conductor_engine::Error;
+use conductor_engine::{Causes, Error};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -81,13 +81,7 @@ impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         let refusal = error.refusal();
         if refusal.code.status() >= 500 {
-            let mut causes = Vec::new();
-            let mut next: Option<&dyn std::error::Error> = Some(&error);
-            while let Some(error) = next {
-                causes.push(error.to_string());
-                next = error.source();
-            }
-            tracing::error!(error = causes.join(": "), "a request failed");
+            tracing::error!(error = %Causes(&error), "a request failed");
         }
         Self(refusal)
     }

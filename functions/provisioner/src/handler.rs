@@ -2,6 +2,7 @@
 //! stays in the queue.
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use conductor_engine::Causes;
 use conductor_engine::port::Wake;
 use conductor_store::{AwsConfig, Engine};
 use jiff::Timestamp;
@@ -36,7 +37,7 @@ impl Handler {
         for message in event.payload.records {
             let id = message.message_id.clone().unwrap_or_default();
             if let Err(error) = self.one(message, deadline).await {
-                tracing::error!(message = id, error = %Chain(error.as_ref()), "a wake-up failed");
+                tracing::error!(message = id, error = %Causes(error.as_ref()), "a wake-up failed");
                 let mut failure = BatchItemFailure::default();
                 failure.item_identifier = id;
                 failed.batch_item_failures.push(failure);
@@ -56,21 +57,5 @@ impl Handler {
                 Ok(())
             }
         }
-    }
-}
-
-/// An error with its causes, on one line.
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut next = Some(self.0);
-        let mut before = "";
-        while let Some(error) = next {
-            write!(f, "{before}{error}")?;
-            before = ": ";
-            next = error.source();
-        }
-        Ok(())
     }
 }

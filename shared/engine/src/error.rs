@@ -50,3 +50,19 @@ impl From<CommitError> for Error {
         }
     }
 }
+
+/// An error with its causes, on one line.
+pub struct Causes<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut next = Some(self.0);
+        let mut before = "";
+        while let Some(error) = next {
+            write!(f, "{before}{error}")?;
+            before = ": ";
+            next = error.source();
+        }
+        Ok(())
+    }
+}

@@ -14,7 +14,7 @@ use conductor_domain::principal::Caller;
 
 use crate::port::{Clock, Ports, Versioned};
 use crate::record::Item;
-use crate::{Engine, Error};
+use crate::{Causes, Engine, Error};
 
 /// How long a lease lasts after a heartbeat (3-runtime.md).
 pub(crate) const LEASE_TIME: SignedDuration = SignedDuration::from_secs(30);
@@ -130,7 +130,7 @@ impl<'a, P: Ports> Keeper<'a, P> {
             let late = std::pin::pin!(self.engine.clock.sleep(BEAT_TIME));
             match select(beat, late).await {
                 Either::Left((Err(Error::Conflict), _)) => self.raise(Stop::Terminate),
-                Either::Left((Err(error), _)) => tracing::warn!(%error, "a heartbeat failed"),
+                Either::Left((Err(error), _)) => tracing::warn!(error = %Causes(&error), "a heartbeat failed"),
                 Either::Left((Ok(()), _)) => {}
                 Either::Right(_) => tracing::warn!("a heartbeat took too long"),
             }

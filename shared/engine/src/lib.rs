@@ -29,7 +29,7 @@ use std::sync::OnceLock;
 
 pub use commit::Precondition;
 pub use environments::PutOutcome;
-pub use error::Error;
+pub use error::{Causes, Error};
 pub use lease::{Control, Stop};
 pub use query::{DeploymentFilter, DeploymentView, List, ResourceFilter, ResourceView};
 pub use record::*;

@@ -21,7 +21,7 @@ use jiff::SignedDuration;
 use crate::port::{Clock, Objects, Ports, Versioned};
 use crate::record::{Idempotency, Item, Subject};
 use crate::resolve::Resolved;
-use crate::{Engine, Error};
+use crate::{Causes, Engine, Error};
 
 /// How long an idempotency key is kept.
 const KEY_TIME: SignedDuration = SignedDuration::from_hours(24);
@@ -127,6 +127,7 @@ impl<P: Ports> Engine<P> {
                 Ok((submitted, resolved)) => {
                     // The request is recorded: what goes wrong from here on, the sweeper mends.
                     if let Err(error) = self.start_now(caller, submitted.deployment, resolved).await {
+                        let error = Causes(&error);
                         tracing::warn!(deployment = %id, %error, "recorded, and not started yet");
                     }
                     return Ok(submitted);

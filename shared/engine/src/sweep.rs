@@ -11,7 +11,7 @@ use conductor_domain::name::OrganisationName;
 
 use crate::port::{Clock, CommitError, DUE_SHARDS, Ports, Queue, Records, Versioned, Wake};
 use crate::record::{Item, Open, Record};
-use crate::{Engine, Error};
+use crate::{Causes, Engine, Error};
 
 /// Due records of a shard that one sweep looks at; the rest is the next sweep's.
 const PER_SHARD: u32 = 50;
@@ -46,7 +46,7 @@ impl<P: Ports> Engine<P> {
                 match outcome {
                     Ok(woken) => swept.woken += woken,
                     Err(error) => {
-                        tracing::error!(%error, "a due record could not be settled");
+                        tracing::error!(error = %Causes(&error), "a due record could not be settled");
                         swept.failed += 1;
                     }
                 }
@@ -65,7 +65,7 @@ impl<P: Ports> Engine<P> {
         let age = now.duration_since(entered).clamp(SOONEST, LATEST);
         match self.records.postpone(caller.organisation(), &item, &version, now + age).await {
             Ok(()) | Err(CommitError::Conflict { .. }) => {}
-            Err(CommitError::Store(error)) => tracing::warn!(%error, "a due record could not be postponed"),
+            Err(CommitError::Store(error)) => tracing::warn!(error = %Causes(&error), "a due record could not be postponed"),
         }
         let wakes = settled?;
         self.queue.send(&wakes).await?;

@@ -29,6 +29,8 @@ pub(crate) struct Range {
 }
 
 const META: &str = "META";
+/// Sorts before everything that a key is made of; a sort key cannot be empty.
+const FIRST: &str = " ";
 /// Sorts after everything that a key is made of.
 const LAST: &str = "~";
 
@@ -101,7 +103,10 @@ pub(crate) fn key(organisation: &OrganisationName, item: &Item) -> Key {
 
 /// Where a set lies.
 pub(crate) fn range(organisation: &OrganisationName, set: &Set) -> Range {
-    let all = |partition: String, prefix: &str| (partition, prefix.to_owned(), format!("{prefix}{LAST}"));
+    let all = |partition: String, prefix: &str| {
+        let from = if prefix.is_empty() { FIRST } else { prefix };
+        (partition, from.to_owned(), format!("{prefix}{LAST}"))
+    };
     let (partition, from, to) = match set {
         Set::Lanes(environment) => all(format!("ENV#{environment}"), "LANE#"),
         Set::Residents(environment) => all(format!("ENV#{environment}"), "RES#"),
