@@ -120,7 +120,7 @@ class Story:
     # What must be so
 
     def effects(self, deployment, **expected):
-        actual = {name: operation.get("effect") for name, operation in by_resource(deployment).items()}
+        actual = {name: by_resource(deployment)[name].get("effect") for name in expected}
         told = ", ".join(f"{name} {effect}" for name, effect in expected.items())
         self.check(told if actual == expected else f"{told}; but it was {actual}", actual == expected)
 

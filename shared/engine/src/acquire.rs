@@ -19,7 +19,7 @@ use conductor_domain::template::{TemplateName, TemplateState, TemplateVersion, c
 use conductor_domain::{Code, Refusal};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::claim::Claimed;
+use crate::claim::{Appended, Claimed};
 use crate::commit::Draft;
 use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
 use crate::record::{Identified, Item, Resident, Set};
@@ -450,7 +450,8 @@ impl<P: Ports> Engine<P> {
             draft.create(Holding { key: moved, ..holding.value.clone() });
             draft.check(old);
             let release = ReleaseRequest { resource: old.id, consumer: key };
-            draft.append(claimed, vec![(name, old.template.kind().to_owned(), release)]);
+            let kind = old.template.kind().to_owned();
+            draft.append(claimed, vec![Appended { name, kind, request: release, before: None }]);
         }
         Ok(())
     }

@@ -21,6 +21,18 @@ pub(crate) struct Claimed {
     pub marker: Versioned<Open>,
 }
 
+/// A release on its way into a deployment.
+pub(crate) struct Appended {
+    /// The operation's name.
+    pub name: String,
+    /// The resource's type.
+    pub kind: String,
+    /// What it lets go of.
+    pub request: ReleaseRequest,
+    /// A release of the same resource that has to wait for it, so that the one that the user asked for is the last.
+    pub before: Option<Versioned<Operation>>,
+}
+
 /// What a wake-up found.
 pub(crate) enum Claim {
     Ours(Box<Claimed>),
@@ -142,16 +154,22 @@ impl<P: Ports> Draft<'_, P> {
     }
 
     /// Appends releases to the deployment of a claimed operation.
-    pub(crate) fn append(&mut self, claimed: &Claimed, releases: Vec<(String, String, ReleaseRequest)>) {
+    pub(crate) fn append(&mut self, claimed: &Claimed, releases: Vec<Appended>) {
         if releases.is_empty() {
             return;
         }
         let mut deployment = claimed.deployment.value.clone();
-        for (name, kind, request) in releases {
+        for Appended { name, kind, request, before } in releases {
             deployment.operations += 1;
             let number = deployment.operations;
             let (now, id) = (self.now(), self.fresh_id());
-            let operation = appended_release(&deployment, number, &name, &kind, request, now, id);
+            let mut operation = appended_release(&deployment, number, &name, &kind, request, now, id);
+            if let Some(read) = before {
+                operation.dependents.insert(read.number);
+                let mut waiting = read.value.clone();
+                waiting.depends_on.insert(number);
+                self.update(&read, waiting);
+            }
             self.create(Open { deployment: deployment.id, number });
             self.create(operation);
             self.wake(deployment.id, number);

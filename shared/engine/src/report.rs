@@ -6,11 +6,14 @@ use serde_json::{Map, Value};
 
 use conductor_domain::Code;
 use conductor_domain::consumer::{Consumer, ConsumerKey, Holding};
-use conductor_domain::operation::{During, Effect, Failure, Operation, OperationEvent, ReleaseRequest};
+use conductor_domain::ids::ResourceId;
+use conductor_domain::operation::{
+    During, Effect, Failure, Operation, OperationEvent, OperationStatus, ReleaseRequest, Request,
+};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent};
 
-use crate::claim::Claimed;
+use crate::claim::{Appended, Claimed};
 use crate::port::{Objects, Ports, StoreError, Versioned};
 use crate::record::{Identified, Item, Resident, Set};
 use crate::work::{Job, JobOutcome, Produced};
@@ -91,16 +94,18 @@ impl<P: Ports> Engine<P> {
         };
         let before: Option<Versioned<Outputs>> = self.read(caller.organisation(), Item::Outputs(id)).await?;
 
+        let wanted: BTreeSet<String> = job.depends_on.iter().map(ToString::to_string).collect();
+        let (kept, dropped): (Vec<_>, Vec<_>) =
+            read.depends_on.iter().partition(|id| wanted.contains(&id.to_string()));
+        let edges = self.edges(caller, claimed, &read, &dropped).await?;
+
         let mut draft = self.draft(caller, Some(job.deployment));
         draft.put(before.as_ref(), outputs);
         let mut resource = read.value.clone();
         resource.take(ResourceEvent::Settled, draft.now())?;
         resource.reservation = None;
-        let wanted: BTreeSet<String> = job.depends_on.iter().map(ToString::to_string).collect();
-        let (kept, dropped): (Vec<_>, Vec<_>) =
-            resource.depends_on.iter().partition(|id| wanted.contains(&id.to_string()));
         resource.depends_on = kept;
-        draft.append(claimed, edges(&read, &dropped));
+        draft.append(claimed, edges);
         let (effect, action) = match job.during {
             During::Create => (Effect::Created, "resource.created"),
             During::Update | During::Destroy => (Effect::Updated, "resource.updated"),
@@ -125,6 +130,8 @@ impl<P: Ports> Engine<P> {
         let items = vec![identity.clone(), resident.clone(), Item::Outputs(id), Item::Parameters(id)];
         let mut batch = self.batch(organisation, items).await?;
         let consumers: Vec<Versioned<Consumer>> = self.list_all(organisation, &Set::Consumers(id)).await?;
+
+        let edges = self.edges(caller, claimed, &read, &read.depends_on).await?;
 
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
         if let Some(identified) = batch.take::<Identified>(&identity)?
@@ -154,7 +161,7 @@ impl<P: Ports> Engine<P> {
         resource.take(ResourceEvent::Destroyed, draft.now())?;
         resource.reservation = None;
         resource.consumers = 0;
-        draft.append(claimed, edges(&read, &read.depends_on));
+        draft.append(claimed, edges);
         draft.audit_resource(&resource, "resource.destroyed");
         draft.update(&read, resource);
         draft.succeed(claimed, finished(claimed, produced), Effect::Destroyed)?;
@@ -180,6 +187,50 @@ impl<P: Ports> Engine<P> {
         draft.commit().await
     }
 
+    /// The releases that remove a resource's edges to what it depended on. Where the deployment itself is about to release
+    /// one of those, that waits for the edge.
+    async fn edges(
+        &self,
+        caller: &Caller,
+        claimed: &Claimed,
+        resource: &Resource,
+        dropped: &[ResourceId],
+    ) -> Result<Vec<Appended>, Error> {
+        let organisation = caller.organisation();
+        let waiting: Vec<Item> = claimed
+            .operation
+            .dependents
+            .iter()
+            .map(|number| Item::Operation(claimed.deployment.id, *number))
+            .collect();
+        let waiting = self.read_all::<Operation>(organisation, &waiting).await?;
+        let mut waiting: Vec<Versioned<Operation>> = waiting
+            .into_iter()
+            .flatten()
+            .filter(|operation| operation.status == OperationStatus::Waiting)
+            .collect();
+        let items: Vec<Item> = dropped.iter().map(|id| Item::Resource(*id)).collect();
+        let dependencies = self.read_all::<Resource>(organisation, &items).await?;
+        Ok(dependencies
+            .into_iter()
+            .flatten()
+            .map(|dependency| {
+                let same = |operation: &Versioned<Operation>| match &operation.request {
+                    Request::Release(request) => request.resource == dependency.id,
+                    Request::Acquire(_) => false,
+                };
+                let before = waiting.iter().position(same).map(|index| waiting.swap_remove(index));
+                let consumer = ConsumerKey::Resource { resource: resource.id };
+                Appended {
+                    name: dependency.name.clone(),
+                    kind: dependency.template.kind().to_owned(),
+                    request: ReleaseRequest { resource: dependency.id, consumer },
+                    before,
+                }
+            })
+            .collect())
+    }
+
     /// Gives the operation back; the next claim goes on from the stored state.
     async fn report_interrupted(&self, caller: &Caller, claimed: &Claimed) -> Result<(), Error> {
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
@@ -196,15 +247,6 @@ impl<P: Ports> Engine<P> {
 fn finished(claimed: &Claimed, produced: &Produced) -> Operation {
     let changes = produced.changes;
     Operation { changes, attempts: claimed.operation.attempts + 1, ..claimed.operation.value.clone() }
-}
-
-/// The releases that remove a resource's edges to what it depended on.
-fn edges(resource: &Resource, dropped: &[conductor_domain::ids::ResourceId]) -> Vec<(String, String, ReleaseRequest)> {
-    let release = |id: &conductor_domain::ids::ResourceId| {
-        let consumer = ConsumerKey::Resource { resource: resource.id };
-        (format!("{}→{id}", resource.name), String::new(), ReleaseRequest { resource: *id, consumer })
-    };
-    dropped.iter().map(release).collect()
 }
 
 fn refuse_large(outputs: &BTreeMap<String, (Value, bool)>) -> Option<Failure> {
