@@ -708,3 +708,6 @@ fn difference(there: &Map<String, Value>, wish: &Wish, picture: &Picture) -> Str
         _ => lines.join("; "),
     }
 }
+
+#[cfg(test)]
+mod tests;

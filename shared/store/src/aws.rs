@@ -1,6 +1,7 @@
 //! The AWS clients' configuration: made once per process.
 
 use aws_config::BehaviorVersion;
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 /// The configuration that all AWS clients share.
@@ -8,8 +9,12 @@ pub type AwsConfig = aws_config::SdkConfig;
 
 /// Loads region, credentials and endpoint from the environment of the process, as AWS's own tools do.
 pub async fn load_config() -> AwsConfig {
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await
+}
+
+/// The HTTP client that all AWS clients use: rustls on ring.
+pub fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 /// An S3 client; with an endpoint of its own the bucket is in the path, as emulators want it.

@@ -9,7 +9,7 @@ mod objects;
 mod queue;
 mod records;
 
-pub use aws::{AwsConfig, load_config};
+pub use aws::{AwsConfig, http_client, load_config};
 pub use clock::SystemClock;
 pub use objects::Bucket;
 pub use queue::WakeQueue;
