@@ -34,6 +34,9 @@ use crate::state::StateObject;
 const TOOLCHAIN_BYTES: u64 = 2_500_000_000;
 /// How long terraform waits for a state's lock. Nobody else should have it: the reservation is ours.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Diagnostics that a failure keeps, and the longest text of one: a record has 400 KB.
+const MAX_DIAGNOSTICS: usize = 20;
+const MAX_TEXT: usize = 4 * 1024;
 /// The address of the provider that gets region and credentials.
 const AWS: &str = "registry.terraform.io/hashicorp/aws";
 
@@ -288,7 +291,8 @@ impl Terraforming {
     }
 
     async fn attempt(&self, job: &Job, ready: &Ready, action: Action, signal: watch::Receiver<Signal>) -> JobOutcome {
-        let rule = if job.allow_replace {
+        // What an attempt that never succeeded made is nobody's yet; a tainted part of it is made anew.
+        let rule = if job.allow_replace || job.during == During::Create {
             UpdateRule { protected: Some(BTreeSet::new()), ..UpdateRule::default() }
         } else {
             UpdateRule::default()
@@ -435,17 +439,28 @@ fn first_error(diagnostics: &[conductor_terraform::events::Diagnostic], masker: 
     first.map_or_else(|| "terraform gave no reason".to_owned(), |diagnostic| masker.apply(&diagnostic.summary))
 }
 
+/// A text that fits into a record.
+fn short(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str(" … (shortened)");
+    }
+    text
+}
+
 fn failed(failure: &run::Failure, masker: &Masker) -> Failure {
     let errors = failure.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     let diagnostics: Vec<Diagnostic> = errors
+        .take(MAX_DIAGNOSTICS)
         .map(|diagnostic| {
             let masked = diagnostic.masked(masker);
-            Diagnostic { summary: masked.summary, detail: masked.detail, address: masked.address }
+            Diagnostic { summary: short(masked.summary), detail: short(masked.detail), address: masked.address }
         })
         .collect();
     let detail = match diagnostics.first() {
         Some(first) => first.summary.clone(),
-        None => masker.apply(failure.stderr.trim()),
+        None => short(masker.apply(failure.stderr.trim())),
     };
     Failure { diagnostics, ..Failure::new(Code::TerraformFailed, detail) }
 }

@@ -61,6 +61,7 @@ codes! {
     ParametersTooLarge "parameters_too_large" 413 "A resource's parameters are over 64 KiB";
     TooManyOperations "too_many_operations" 422 "A deployment would have over 500 operations";
     TooManyDependencies "too_many_dependencies" 422 "A resource would have over 20 dependencies";
+    ChangeTooLarge "change_too_large" 422 "The change touches more records than one commit can";
     TooManyConsumers "too_many_consumers" 409 "A resource would have over 1,000 consumers";
     SharingModeUnavailable "sharing_mode_unavailable" 422 "This sharing mode is not available yet";
     ServiceUnknown "service_unknown" 422 "There is no such workload or application";
@@ -82,7 +83,6 @@ codes! {
     PreconditionFailed "precondition_failed" 412 "The record has another version than If-Match says";
     Contended "contended" 503 "Too many requests change the same record; try again";
     StoreUnavailable "store_unavailable" 503 "The store does not answer; try again";
-    ClockSkewed "clock_skewed" 503 "The function's clock is wrong";
     Internal "internal" 500 "Something is wrong in Conductor";
 
     TemplateTooLarge "template_too_large" 413 "The template archive is over its limit";

@@ -207,6 +207,8 @@ pub struct AcquireRequest {
     /// Parameters with placeholders unresolved; those of sensitive inputs lie in the vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Map<String, Value>>,
+    /// True where the file itself gives parameters; otherwise a shared resource is taken as it is.
+    pub given: bool,
     /// True where some parameters lie in the deployment's vault object.
     #[serde(default)]
     pub has_secrets: bool,

@@ -54,6 +54,8 @@ pub enum ResourceEvent {
     Settled,
     /// The work succeeded: it is gone.
     Destroyed,
+    /// The work was not begun after all: it is as it was.
+    Kept,
     /// The work failed.
     Failed,
 }
@@ -74,16 +76,16 @@ impl ResourceStatus {
                 E::Settled => Some(S::Active),
                 E::Failed => Some(S::Failed),
                 E::DestroyBegun => Some(S::Deleting),
-                E::UpdateBegun | E::Destroyed => None,
+                E::UpdateBegun | E::Destroyed | E::Kept => None,
             },
             S::Active => match event {
                 E::UpdateBegun => Some(S::Updating),
                 E::DestroyBegun => Some(S::Deleting),
-                E::CreateBegun | E::Settled | E::Destroyed | E::Failed => None,
+                E::CreateBegun | E::Settled | E::Destroyed | E::Kept | E::Failed => None,
             },
             S::Updating => match event {
                 E::UpdateBegun => Some(S::Updating),
-                E::Settled => Some(S::Active),
+                E::Settled | E::Kept => Some(S::Active),
                 E::Failed => Some(S::Failed),
                 E::DestroyBegun => Some(S::Deleting),
                 E::CreateBegun | E::Destroyed => None,
@@ -92,16 +94,22 @@ impl ResourceStatus {
                 E::DestroyBegun => Some(S::Deleting),
                 E::Destroyed => Some(S::Deleted),
                 E::Failed => Some(S::Failed),
-                E::CreateBegun | E::UpdateBegun | E::Settled => None,
+                E::CreateBegun | E::UpdateBegun | E::Settled | E::Kept => None,
             },
             S::Failed => match event {
                 E::CreateBegun => Some(S::Provisioning),
                 E::UpdateBegun => Some(S::Updating),
                 E::DestroyBegun => Some(S::Deleting),
-                E::Settled | E::Destroyed | E::Failed => None,
+                E::Settled | E::Destroyed | E::Kept | E::Failed => None,
             },
             S::Deleted => match event {
-                E::CreateBegun | E::UpdateBegun | E::DestroyBegun | E::Settled | E::Destroyed | E::Failed => None,
+                E::CreateBegun
+                | E::UpdateBegun
+                | E::DestroyBegun
+                | E::Settled
+                | E::Destroyed
+                | E::Kept
+                | E::Failed => None,
             },
         }
     }
@@ -109,8 +117,15 @@ impl ResourceStatus {
 
 impl ResourceEvent {
     /// All events, in the order of the table.
-    pub const ALL: [ResourceEvent; 6] =
-        [Self::CreateBegun, Self::UpdateBegun, Self::DestroyBegun, Self::Settled, Self::Destroyed, Self::Failed];
+    pub const ALL: [ResourceEvent; 7] = [
+        Self::CreateBegun,
+        Self::UpdateBegun,
+        Self::DestroyBegun,
+        Self::Settled,
+        Self::Destroyed,
+        Self::Kept,
+        Self::Failed,
+    ];
 
     /// The event with which work of a kind begins.
     pub fn begun(during: During) -> Self {

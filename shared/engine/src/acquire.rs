@@ -12,10 +12,10 @@ use conductor_domain::name::WorkloadName;
 use conductor_domain::operation::{AcquireRequest, During, Effect, Operation, ReleaseRequest, WaitingFor};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{
-    MAX_CONSUMERS, Outputs, Parameters, Reservation, Resource, ResourceEvent, ResourceStatus, StateLocation, Waiter,
+    MAX_CONSUMERS, MAX_DEPENDENCIES, Outputs, Parameters, Reservation, Resource, ResourceEvent, ResourceStatus, StateLocation, Waiter,
 };
-use conductor_domain::score::{self, Sharing};
-use conductor_domain::template::{TemplateName, TemplateState, TemplateVersion, check_parameters};
+use conductor_domain::score::{self, PlaceholderError, Sharing};
+use conductor_domain::template::{MAX_PARAMETERS, TemplateName, TemplateState, TemplateVersion, check_parameters};
 use conductor_domain::{Code, Refusal};
 use jiff::{SignedDuration, Timestamp};
 
@@ -91,25 +91,24 @@ pub(crate) fn decide(found: Option<Found<'_>>, ask: Ask<'_>) -> Decision {
         return Decision::Wait;
     }
     let same_parameters = ask.accepts || found.hash == Some(ask.hash);
-    let unmade = if found.made { During::Update } else { During::Create };
+    let same_version = resource.version == ask.version.version;
     match resource.status {
         ResourceStatus::Deleted => Decision::Stale,
         // Ours, from a claim that ended early.
         ResourceStatus::Provisioning => Decision::Change(During::Create),
         ResourceStatus::Updating => Decision::Change(During::Update),
-        ResourceStatus::Failed | ResourceStatus::Deleting if same_parameters || found.hash.is_none() => {
-            Decision::Change(unmade)
+        // What was never there cannot be taken away from anybody.
+        ResourceStatus::Failed | ResourceStatus::Deleting if !found.made => Decision::Change(During::Create),
+        ResourceStatus::Failed | ResourceStatus::Deleting if same_parameters && same_version => {
+            Decision::Change(During::Update)
         }
-        ResourceStatus::Failed | ResourceStatus::Deleting => Decision::ChangeIfSole(unmade),
-        ResourceStatus::Active => {
-            let same_version = resource.version == ask.version.version;
-            match (same_parameters && same_version, found.mine) {
-                (true, _) if ask.refresh => Decision::Change(During::Update),
-                (true, true) => Decision::Unchanged,
-                (true, false) => Decision::Link,
-                (false, _) => Decision::ChangeIfSole(During::Update),
-            }
-        }
+        ResourceStatus::Failed | ResourceStatus::Deleting => Decision::ChangeIfSole(During::Update),
+        ResourceStatus::Active => match (same_parameters && same_version, found.mine) {
+            (true, _) if ask.refresh => Decision::Change(During::Update),
+            (true, true) => Decision::Unchanged,
+            (true, false) => Decision::Link,
+            (false, _) => Decision::ChangeIfSole(During::Update),
+        },
     }
 }
 
@@ -168,8 +167,10 @@ impl<P: Ports> Engine<P> {
             (Decision::Refuse(refusal), _) => return Err(refusal.into()),
             (Decision::Stale, _) => return Err(Error::Conflict),
             (Decision::Wait, Some(resource)) => return self.wait(caller, claimed, resource).await,
-            (Decision::Unchanged, Some(resource)) => return self.unchanged(caller, claimed, resource).await,
-            (Decision::Link, Some(resource)) => return self.link(caller, claimed, &picture, resource).await,
+            (Decision::Unchanged, Some(resource)) => return self.unchanged(caller, claimed, request, resource).await,
+            (Decision::Link, Some(resource)) => {
+                return self.link(caller, claimed, request, &picture, resource).await;
+            }
             (Decision::ChangeIfSole(during), Some(resource)) => {
                 walked = self.sole(caller, claimed, resource, &picture, &wish).await?;
                 during
@@ -328,8 +329,15 @@ impl<P: Ports> Engine<P> {
             }
         }
         let name = &claimed.operation.resource;
+        let mut resolved_bytes = 0;
         let resolved = score::resolve(&Value::Object(parameters), request.dialect, &mut |reference| {
-            picture.known.look_up(reference)
+            let found = picture.known.look_up(reference)?;
+            resolved_bytes += found.value.to_string().len();
+            if resolved_bytes > MAX_PARAMETERS {
+                let rule = "makes the parameters longer than 64 KiB";
+                return Err(PlaceholderError::Invalid { placeholder: reference.source.clone(), rule });
+            }
+            Ok(found)
         })
         .map_err(|error| unresolvable(name, &error))?;
         let mut sensitive = resolved.sensitive_keys();
@@ -338,14 +346,16 @@ impl<P: Ports> Engine<P> {
         sensitive.extend(
             values.keys().filter(|key| interface.inputs.get(*key).is_some_and(|input| input.sensitive)).cloned(),
         );
-        let given = request.parameters.as_ref().is_some_and(|p| !p.is_empty()) || request.has_secrets;
-        let accepts = !given && picture.found.is_some() && !matches!(request.sharing, Sharing::Dedicated);
+        let accepts = !request.given && picture.found.is_some() && !matches!(request.sharing, Sharing::Dedicated);
         if !accepts {
             let base = format!("/resources/{name}/params");
             let faults = check_parameters(interface, &values, &BTreeSet::new(), &base);
             if !faults.is_empty() {
                 return Err(Refusal::at(Code::ParametersInvalid, faults).into());
             }
+        }
+        if Value::Object(values.clone()).to_string().len() > MAX_PARAMETERS {
+            return Err(Refusal::new(Code::ParametersTooLarge, Code::ParametersTooLarge.title()).into());
         }
         let hash = self.parameters_hash(&values).await?;
         Ok(Wish { values, sensitive, hash, accepts })
@@ -375,10 +385,16 @@ impl<P: Ports> Engine<P> {
         &self,
         caller: &Caller,
         claimed: &Claimed,
+        request: &AcquireRequest,
         resource: &Versioned<Resource>,
     ) -> Result<Step, Error> {
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
         draft.check(resource);
+        if request.retain && !resource.retain {
+            let retained = Resource { retain: true, ..resource.value.clone() };
+            draft.audit_resource(&retained, "resource.retained");
+            draft.update(resource, retained);
+        }
         let operation = Operation { resource_id: Some(resource.id), ..claimed.operation.value.clone() };
         draft.succeed(claimed, operation, Effect::Unchanged)?;
         draft.commit().await?;
@@ -389,11 +405,13 @@ impl<P: Ports> Engine<P> {
         &self,
         caller: &Caller,
         claimed: &Claimed,
+        request: &AcquireRequest,
         picture: &Picture,
         resource: &Versioned<Resource>,
     ) -> Result<Step, Error> {
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
         let mut linked = resource.value.clone();
+        linked.retain |= request.retain;
         self.consume(&mut draft, claimed, picture, &mut linked)?;
         draft.audit_resource(&linked, "resource.linked");
         draft.update(resource, linked);
@@ -527,18 +545,31 @@ impl<P: Ports> Engine<P> {
             None => self.new_resource(caller, claimed, request, &picture),
         };
         let id = resource.id;
+        let was_active = resource.status == ResourceStatus::Active;
         if !fresh {
             resource.take(ResourceEvent::begun(during), now)?;
         }
-        resource.version = picture.version.version.clone();
         resource.updated_by = deployment;
-        resource.retain = request.retain;
+        resource.retain |= request.retain;
         resource.reservation = Some(reservation(claimed, now, deadline));
 
         let mut draft = self.draft(caller, Some(deployment));
-        for dependency in &picture.dependencies {
+        // Only who replaces the parameters says what they need.
+        let accepted = wish.accepts && picture.stored.is_some();
+        let replaced = picture.stored.as_ref().is_none_or(|stored| !accepted && stored.hash != wish.hash);
+        let wanted: Vec<&Versioned<Resource>> = picture.dependencies.iter().filter(|_| !accepted).collect();
+        let mut depends_on: Vec<ResourceId> = wanted.iter().map(|dependency| dependency.id).collect();
+        if !replaced {
+            depends_on.extend(resource.depends_on.iter().filter(|id| !wanted.iter().any(|w| w.id == **id)));
+        }
+        self.refuse_cycle(caller, &resource, &wanted).await?;
+        for dependency in wanted {
             if resource.depends_on.contains(&dependency.id) {
                 continue;
+            }
+            if dependency.consumers >= MAX_CONSUMERS {
+                let detail = format!("{} has {MAX_CONSUMERS} consumers; no more are allowed", dependency.name);
+                return Err(Refusal::new(Code::TooManyConsumers, detail).into());
             }
             resource.depends_on.push(dependency.id);
             let key = ConsumerKey::Resource { resource: id };
@@ -551,20 +582,32 @@ impl<P: Ports> Engine<P> {
             draft.check(other);
         }
 
-        let accepted = wish.accepts && picture.stored.is_some();
+        if resource.depends_on.len() > MAX_DEPENDENCIES {
+            let detail = format!("{} would have over {MAX_DEPENDENCIES} dependencies", resource.name);
+            return Err(Refusal::new(Code::TooManyDependencies, detail).into());
+        }
+
+        let mut parameters = None;
         let inputs = if accepted {
             self.stored_inputs(picture.stored.as_deref()).await?
         } else {
             let object = self.hide_parameters(claimed, id, &wish, &mut operation).await?;
             let shown = wish.values.iter().filter(|(name, _)| !wish.sensitive.contains(*name));
-            let parameters = Parameters {
+            let new = Parameters {
                 resource: id,
                 values: shown.map(|(name, value)| (name.clone(), value.clone())).collect(),
                 sensitive: wish.sensitive.iter().cloned().collect(),
                 object,
                 hash: wish.hash,
             };
-            draft.put(picture.stored.as_ref(), parameters);
+            // What is there keeps its parameters until the change has succeeded; what is not there yet needs them to be
+            // destroyed, should it be made by half.
+            if picture.made {
+                parameters = Some(new);
+            } else {
+                draft.put(picture.stored.as_ref(), new);
+                resource.version = picture.version.version.clone();
+            }
             (wish.values, wish.sensitive)
         };
 
@@ -589,7 +632,9 @@ impl<P: Ports> Engine<P> {
             operation: claimed.operation.id,
             epoch: claimed.operation.epoch,
             allow_replace: claimed.deployment.options.allow_replace.contains(&claimed.operation.resource),
-            depends_on: picture.dependencies.iter().map(|dependency| dependency.id).collect(),
+            depends_on,
+            parameters,
+            was_active,
             environment: picture.environment,
             template: picture.version,
             resource,
@@ -599,6 +644,35 @@ impl<P: Ports> Engine<P> {
             sensitive: inputs.1,
             deadline,
         })))
+    }
+
+    /// Refuses dependencies that depend on the resource itself, with the path.
+    async fn refuse_cycle(
+        &self,
+        caller: &Caller,
+        resource: &Resource,
+        dependencies: &[&Versioned<Resource>],
+    ) -> Result<(), Error> {
+        let mut open: Vec<(Resource, String)> = dependencies
+            .iter()
+            .map(|dependency| (dependency.value.clone(), format!("{} → {}", resource.name, dependency.name)))
+            .collect();
+        let mut seen = BTreeSet::new();
+        while let Some((next, path)) = open.pop() {
+            if next.id == resource.id {
+                let detail = format!("the resources would depend on each other: {path}");
+                return Err(Refusal::new(Code::DependencyCycle, detail).into());
+            }
+            if !seen.insert(next.id.to_string()) {
+                continue;
+            }
+            let items: Vec<Item> = next.depends_on.iter().map(|id| Item::Resource(*id)).collect();
+            for found in self.read_all::<Resource>(caller.organisation(), &items).await?.into_iter().flatten() {
+                let path = format!("{path} → {}", found.name);
+                open.push((found.value, path));
+            }
+        }
+        Ok(())
     }
 
     fn new_resource(

@@ -1,7 +1,9 @@
 //! Claiming: a worker takes a Ready operation, with a new epoch and a lease.
 
 use conductor_domain::deployment::{Deployment, DeploymentStatus};
-use conductor_domain::operation::{Effect, Failure, Lease, Operation, OperationEvent, ReleaseRequest, WaitingFor};
+use conductor_domain::operation::{
+    Effect, Failure, Lease, Operation, OperationEvent, OperationStatus, ReleaseRequest, WaitingFor,
+};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
 
@@ -55,7 +57,7 @@ impl<P: Ports> Engine<P> {
             return Ok(Claim::Unsettled);
         }
         let now = self.clock.now();
-        let claimable = read.status == conductor_domain::operation::OperationStatus::Ready
+        let claimable = read.status == OperationStatus::Ready
             && deployment.status == DeploymentStatus::InProgress
             && now < read.expires_at;
         if !claimable {
@@ -170,9 +172,11 @@ impl<P: Ports> Draft<'_, P> {
                 waiting.depends_on.insert(number);
                 self.update(&read, waiting);
             }
+            if operation.status == OperationStatus::Ready {
+                self.wake(deployment.id, number);
+            }
             self.create(Open { deployment: deployment.id, number });
             self.create(operation);
-            self.wake(deployment.id, number);
         }
         self.update(&claimed.deployment, deployment);
     }

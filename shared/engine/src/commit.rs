@@ -10,7 +10,7 @@ use conductor_domain::{Code, Refusal};
 
 use crate::port::{Change, Clock, Expect, MAX_CHANGES, Page, Ports, Queue, Records, StoreError, Version, Versioned, Wake};
 use crate::record::{Audited, Entity, Item, Record, Set, Subject};
-use crate::{Engine, Error};
+use crate::{Causes, Engine, Error};
 
 /// Changes on the way to a commit. Who makes them, and for which deployment, is said once.
 pub(crate) struct Draft<'a, P: Ports> {
@@ -47,6 +47,8 @@ impl<'a, P: Ports> Draft<'a, P> {
     fn write<T: Entity>(&mut self, value: T, expect: Expect) -> Versioned<T> {
         let version = self.version();
         let record = Box::new(value.clone().into_record());
+        let item = record.item();
+        self.changes.retain(|change| !matches!(change, Change::Check { item: checked, .. } if *checked == item));
         self.changes.push(Change::Put { record, expect, version: version.clone() });
         Versioned { value, version }
     }
@@ -56,9 +58,12 @@ impl<'a, P: Ports> Draft<'a, P> {
         self.changes.push(Change::Delete { item: read.item(), expect: read.version.clone() });
     }
 
-    /// Demands that a record is still the one that was read.
+    /// Demands that a record is still the one that was read, unless this draft writes it, which demands the same.
     pub fn check<T: Entity>(&mut self, read: &Versioned<T>) {
-        self.changes.push(Change::Check { item: read.item(), expect: Expect::Version(read.version.clone()) });
+        let item = read.item();
+        if self.changes.iter().all(|change| change.item() != item) {
+            self.changes.push(Change::Check { item, expect: Expect::Version(read.version.clone()) });
+        }
     }
 
     /// Appends an audit event.
@@ -109,8 +114,13 @@ impl<'a, P: Ports> Draft<'a, P> {
         if self.changes.is_empty() {
             return Ok(());
         }
+        if self.changes.len() > MAX_CHANGES {
+            let detail = format!("this would be {} changes at once; {MAX_CHANGES} are possible", self.changes.len());
+            return Err(Refusal::new(Code::ChangeTooLarge, detail).into());
+        }
         self.engine.records.commit(self.caller.organisation(), self.changes).await?;
-        Ok(self.engine.queue.send(&self.wakes).await?)
+        self.engine.send(&self.wakes).await;
+        Ok(())
     }
 }
 
@@ -148,19 +158,31 @@ impl<P: Ports> Engine<P> {
         Draft { engine: self, caller, deployment, changes: Vec::new(), wakes: Vec::new() }
     }
 
+    /// Sends wake-ups. They are hints: what fails here is sent again by the sweeper.
+    pub(crate) async fn send(&self, wakes: &[Wake]) {
+        if let Err(error) = self.queue.send(wakes).await {
+            tracing::warn!(error = %Causes(&error), wakes = wakes.len(), "wake-ups were not sent");
+        }
+    }
+
     pub(crate) fn tries(&self) -> Tries {
         Tries(0)
     }
 
     /// Called after a lost race: waits a moment, or gives up.
     pub(crate) async fn again(&self, tries: &mut Tries) -> Result<(), Error> {
-        tries.0 += 1;
         if tries.0 >= MAX_TRIES {
             return Err(Error::Conflict);
         }
+        self.pause(tries).await;
+        Ok(())
+    }
+
+    /// Waits a moment that grows with the tries, with full jitter.
+    pub(crate) async fn pause(&self, tries: &mut Tries) {
+        tries.0 += 1;
         let most = Duration::from_millis(10 << tries.0.min(6)).min(Duration::from_millis(500));
         self.clock.sleep(most.mul_f64(self.clock.chance())).await;
-        Ok(())
     }
 
     pub(crate) async fn read<T: Entity>(

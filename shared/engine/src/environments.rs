@@ -54,13 +54,21 @@ impl<P: Ports> Engine<P> {
             if read.spec == *spec {
                 return Ok(PutOutcome { record: read.clone(), created: false });
             }
-            let moves = read.spec.region != spec.region || read.spec.credentials != spec.credentials;
-            if moves && self.has_residents(caller, name).await? {
-                return Err(in_use(name, "its region and role cannot change").into());
-            }
         }
         let created_at = read.as_ref().map_or(now, |read| read.created_at);
         let mut draft = self.draft(caller, None);
+        let moves = read.as_ref().is_some_and(|read| {
+            read.spec.region != spec.region || read.spec.credentials != spec.credentials
+        });
+        if moves {
+            // Who starts in one of these lanes, or opens another, meets a version that is not the one it read.
+            for lane in self.idle_lanes(caller, name).await? {
+                draft.check(&lane);
+            }
+            if self.has_residents(caller, name).await? {
+                return Err(in_use(name, "its region and role cannot change").into());
+            }
+        }
         let value = Environment { name: name.clone(), spec: spec.clone(), created_at, updated_at: now };
         let record = draft.put(read.as_ref(), value);
         let action = if read.is_some() { "environment.changed" } else { "environment.created" };
@@ -91,13 +99,9 @@ impl<P: Ports> Engine<P> {
         name: &EnvironmentName,
         precondition: &Precondition,
     ) -> Result<(), Error> {
-        let organisation = caller.organisation();
         let environment = self.environment(caller, name).await?;
         precondition.check(Some(&environment.version))?;
-        let lanes: Vec<Versioned<Lane>> = self.list_all(organisation, &Set::Lanes(name.clone())).await?;
-        if lanes.iter().any(|lane| lane.current.is_some()) {
-            return Err(in_use(name, "a deployment in it has not ended").into());
-        }
+        let lanes = self.idle_lanes(caller, name).await?;
         if self.has_residents(caller, name).await? {
             return Err(in_use(name, "tear its applications down first").into());
         }
@@ -126,6 +130,15 @@ impl<P: Ports> Engine<P> {
         found.ok_or_else(|| {
             Refusal::new(Code::EnvironmentNotFound, format!("there is no environment {name}")).into()
         })
+    }
+
+    /// All lanes of an environment; refused while a deployment in one of them has not ended.
+    async fn idle_lanes(&self, caller: &Caller, name: &EnvironmentName) -> Result<Vec<Versioned<Lane>>, Error> {
+        let lanes: Vec<Versioned<Lane>> = self.list_all(caller.organisation(), &Set::Lanes(name.clone())).await?;
+        if lanes.iter().any(|lane| lane.current.is_some()) {
+            return Err(in_use(name, "a deployment in it has not ended").into());
+        }
+        Ok(lanes)
     }
 
     async fn has_residents(&self, caller: &Caller, name: &EnvironmentName) -> Result<bool, Error> {

@@ -23,6 +23,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// True where trying again cannot help.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Error::Refused(_) | Error::Illegal(_) | Error::Store(StoreError::Unreadable(_) | StoreError::Cursor) => true,
+            Error::Conflict | Error::Store(StoreError::Unavailable(_)) => false,
+        }
+    }
+
     /// The refusal that a user sees: everything else is shown without its cause.
     pub fn refusal(&self) -> Refusal {
         match self {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use conductor_domain::principal::Caller;
 
-use crate::port::{Clock, Ports, Versioned};
+use crate::port::{Clock, Ports, StoreError, Versioned};
 use crate::record::Item;
 use crate::{Causes, Engine, Error};
 
@@ -22,6 +22,10 @@ pub(crate) const LEASE_TIME: SignedDuration = SignedDuration::from_secs(30);
 const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// How long one heartbeat may take.
 const BEAT_TIME: Duration = Duration::from_secs(4);
+/// Terraform starts only within this of the sending of a heartbeat that succeeded.
+const FRESH: Duration = Duration::from_secs(5);
+/// Tries to get such a heartbeat.
+const START_TRIES: u32 = 5;
 /// After so long without a heartbeat that succeeded, terraform is asked to stop.
 const TERMINATE_AFTER: Duration = Duration::from_secs(15);
 /// After so long it is killed: five seconds before the lease can have ended.
@@ -79,9 +83,20 @@ impl<'a, P: Ports> Keeper<'a, P> {
         Control(self.stop.subscribe())
     }
 
-    /// The lease as it was last written.
-    pub fn into_lease(self) -> Versioned<Lease> {
-        self.lease.into_inner()
+    /// The fence: terraform may start now, right after a heartbeat that says so and that did not take long.
+    pub async fn start(&self) -> Result<(), Error> {
+        for _ in 0..START_TRIES {
+            let sent = self.engine.clock.monotonic();
+            let beat = self.beat(|lease| lease.terraform_started_at = Some(lease.heartbeat_at)).await;
+            match beat {
+                Err(Error::Conflict) => return Err(Error::Conflict),
+                Ok(()) if self.engine.clock.monotonic().saturating_sub(sent) < FRESH => return Ok(()),
+                Ok(()) => {}
+                Err(error) => tracing::warn!(error = %Causes(&error), "a heartbeat failed"),
+            }
+        }
+        self.beat(|lease| lease.terraform_started_at = None).await?;
+        Err(StoreError::Unreadable("no heartbeat was fast enough to start terraform".to_owned()).into())
     }
 
     /// Extends the lease, and changes it. [`Error::Conflict`]: it is not ours any more.

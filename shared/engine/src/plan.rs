@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use conductor_domain::consumer::{ConsumerKey, Holding};
-use conductor_domain::deployment::Deployment;
+use conductor_domain::deployment::{Deployment, Releases};
 use conductor_domain::ids::{GenericUuid, OperationId, ResourceId};
 use conductor_domain::operation::{
     AcquireRequest, Dependency, Operation, OperationStatus, ReleaseRequest, Request, WaitingFor,
@@ -37,6 +37,8 @@ pub(crate) struct Wanted {
     pub dialect: Dialect,
     /// Parameters of the environment and the file together; `None` where neither gives any.
     pub parameters: Option<Map<String, Value>>,
+    /// True where the file itself gives parameters.
+    pub given: bool,
     /// True where it stays when its last consumer leaves.
     pub retain: bool,
     /// Names in the file that it depends on.
@@ -82,6 +84,7 @@ pub(crate) fn plan(
             sharing: want.sharing.clone(),
             dialect: want.dialect,
             parameters,
+            given: want.given,
             has_secrets: !secrets.is_empty(),
             retain: want.retain,
             dependencies: dependencies.clone(),
@@ -173,7 +176,7 @@ fn operation(
     }
 }
 
-/// A release that is appended to a deployment that has begun: it waits for nothing.
+/// A release that is appended to a deployment that has begun: it waits for nothing but the acquires.
 pub(crate) fn appended_release(
     deployment: &Deployment,
     number: u32,
@@ -186,8 +189,11 @@ pub(crate) fn appended_release(
     let resource = request.resource;
     let mut operation = operation(deployment, number, name, kind, Request::Release(request), now, &mut || id);
     operation.resource_id = Some(resource);
-    operation.status = OperationStatus::Ready;
-    operation.waiting_for = None;
+    operation.after_acquires = true;
+    if deployment.releases == Releases::Go {
+        operation.status = OperationStatus::Ready;
+        operation.waiting_for = None;
+    }
     operation
 }
 

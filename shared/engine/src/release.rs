@@ -144,6 +144,8 @@ impl<P: Ports> Engine<P> {
             epoch: claimed.operation.epoch,
             allow_replace: true,
             depends_on: Vec::new(),
+            parameters: None,
+            was_active: false,
             environment: environment.value,
             template: template.value,
             resource,

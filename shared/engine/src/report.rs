@@ -45,7 +45,9 @@ impl<P: Ports> Engine<P> {
             }
             JobOutcome::Done(produced) => match refuse_large(&produced.outputs) {
                 None => self.report_made(caller, claimed, job, read, produced).await,
-                Some(failure) => self.report_failed(caller, claimed, job, read, failure).await,
+                Some(failure) => {
+                    self.report_failed(caller, claimed, job, read, failure, ResourceEvent::Failed).await
+                }
             },
             JobOutcome::WouldReplace(objects) => {
                 let detail = format!(
@@ -55,11 +57,12 @@ impl<P: Ports> Engine<P> {
                     claimed.operation.resource
                 );
                 let failure = Failure { during: Some(job.during), ..Failure::new(Code::WouldReplace, detail) };
-                self.report_failed(caller, claimed, job, read, failure).await
+                let event = if job.was_active { ResourceEvent::Kept } else { ResourceEvent::Failed };
+                self.report_failed(caller, claimed, job, read, failure, event).await
             }
             JobOutcome::Failed(failure) => {
                 let failure = Failure { during: Some(job.during), ..failure.clone() };
-                self.report_failed(caller, claimed, job, read, failure).await
+                self.report_failed(caller, claimed, job, read, failure, ResourceEvent::Failed).await
             }
             JobOutcome::Interrupted => self.report_interrupted(caller, claimed).await,
         }
@@ -92,7 +95,10 @@ impl<P: Ports> Engine<P> {
             sensitive: hidden.into_keys().cloned().collect(),
             object,
         };
-        let before: Option<Versioned<Outputs>> = self.read(caller.organisation(), Item::Outputs(id)).await?;
+        let items = [Item::Outputs(id), Item::Parameters(id)];
+        let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
+        let before: Option<Versioned<Outputs>> = batch.take(&items[0])?;
+        let stored: Option<Versioned<Parameters>> = batch.take(&items[1])?;
 
         let wanted: BTreeSet<String> = job.depends_on.iter().map(ToString::to_string).collect();
         let (kept, dropped): (Vec<_>, Vec<_>) =
@@ -101,8 +107,12 @@ impl<P: Ports> Engine<P> {
 
         let mut draft = self.draft(caller, Some(job.deployment));
         draft.put(before.as_ref(), outputs);
+        if let Some(parameters) = &job.parameters {
+            draft.put(stored.as_ref(), parameters.clone());
+        }
         let mut resource = read.value.clone();
         resource.take(ResourceEvent::Settled, draft.now())?;
+        resource.version = job.template.version.clone();
         resource.reservation = None;
         resource.depends_on = kept;
         draft.append(claimed, edges);
@@ -175,12 +185,15 @@ impl<P: Ports> Engine<P> {
         job: &Job,
         read: Versioned<Resource>,
         failure: Failure,
+        event: ResourceEvent,
     ) -> Result<(), Error> {
         let mut draft = self.draft(caller, Some(job.deployment));
         let mut resource = read.value.clone();
-        resource.take(ResourceEvent::Failed, draft.now())?;
+        resource.take(event, draft.now())?;
         resource.reservation = None;
-        draft.audit_resource(&resource, "resource.failed");
+        if event == ResourceEvent::Failed {
+            draft.audit_resource(&resource, "resource.failed");
+        }
         draft.update(&read, resource);
         let operation = Operation { attempts: claimed.operation.attempts + 1, ..claimed.operation.value.clone() };
         draft.fail(claimed, operation, failure)?;

@@ -11,7 +11,7 @@ use conductor_domain::identity::identity;
 use conductor_domain::consumer::HoldingKey;
 use conductor_domain::name::{ApplicationName, WorkloadName};
 use conductor_domain::principal::Caller;
-use conductor_domain::resource::MAX_DEPENDENCIES;
+use conductor_domain::resource::{MAX_DEPENDENCIES, Resource};
 use conductor_domain::score::{
     self, PlaceholderError, Port, Reference, Requirement, ResolveError, Root, SERVICE_TYPE, ScoreFile, Sharing,
 };
@@ -22,7 +22,7 @@ use conductor_domain::{Code, Refusal};
 
 use crate::plan::Wanted;
 use crate::port::Ports;
-use crate::record::Item;
+use crate::record::{Identified, Item};
 use crate::{Engine, Error};
 
 /// A file that has been checked against the templates and the environment.
@@ -41,6 +41,7 @@ impl<P: Ports> Engine<P> {
         caller: &Caller,
         environment: &Environment,
         application: &ApplicationName,
+        upgrade: bool,
         file: &ScoreFile,
     ) -> Result<Resolved, Error> {
         let order = score::order(file).map_err(|problems| {
@@ -59,7 +60,8 @@ impl<P: Ports> Engine<P> {
             .iter()
             .filter_map(|name| Some((name.as_str(), Choice::of(file.resources.get(name)?, environment))))
             .collect();
-        let versions = self.versions(caller, &choices).await?;
+        let kept = if upgrade { BTreeMap::new() } else { self.kept(caller, environment, application, file, &choices).await? };
+        let versions = self.versions(caller, &choices, &kept).await?;
         let services = self.services(caller, application, file).await?;
 
         let mut wanted = Vec::new();
@@ -80,7 +82,8 @@ impl<P: Ports> Engine<P> {
             let unresolved = unresolved(&given, file);
             let base = format!("/resources/{name}/params");
             // A shared resource may be there already, so a file that gives no parameters may do without required ones.
-            let accepts = parameters.is_none() && !matches!(requirement.sharing, Sharing::Dedicated);
+            let gives = requirement.params.as_ref().is_some_and(|params| !params.is_empty());
+            let accepts = !gives && !matches!(requirement.sharing, Sharing::Dedicated);
             if !accepts {
                 faults.extend(
                     Code::ParametersInvalid,
@@ -98,6 +101,7 @@ impl<P: Ports> Engine<P> {
                 sharing: requirement.sharing.clone(),
                 dialect: file.dialect,
                 parameters,
+                given: gives,
                 retain: requirement.retain.unwrap_or(false),
                 depends_on: order.edges.get(name).cloned().unwrap_or_default(),
             });
@@ -107,10 +111,56 @@ impl<P: Ports> Engine<P> {
         Ok(Resolved { wanted, services })
     }
 
+    /// The versions that existing resources keep, by name in the file.
+    async fn kept<'n>(
+        &self,
+        caller: &Caller,
+        environment: &Environment,
+        application: &ApplicationName,
+        file: &ScoreFile,
+        choices: &BTreeMap<&'n str, Choice<'_>>,
+    ) -> Result<BTreeMap<&'n str, semver::Version>, Error> {
+        let workload = match &file.name {
+            Some(name) => WorkloadName::new(name.as_str()).unwrap_or_else(|_| WorkloadName::main()),
+            None => WorkloadName::main(),
+        };
+        let mut asked = Vec::new();
+        for (name, choice) in choices.iter().filter(|(_, choice)| choice.pinned.is_none()) {
+            let holder = HoldingKey {
+                environment: environment.name.clone(),
+                application: application.clone(),
+                workload: workload.clone(),
+                resource: (*name).to_owned(),
+            };
+            let Some(requirement) = file.resources.get(*name) else { continue };
+            let found = identity(choice.template.kind(), choice.template.class(), &requirement.sharing, &holder);
+            asked.extend(found.map(|identity| (*name, Item::Identity(identity.key))));
+        }
+        let organisation = caller.organisation();
+        let items: Vec<Item> = asked.iter().map(|(_, item)| item.clone()).collect();
+        let identified = self.read_all::<Identified>(organisation, &items).await?;
+        let found: Vec<(&str, Item)> = asked
+            .iter()
+            .zip(identified)
+            .filter_map(|((name, _), read)| Some((*name, Item::Resource(read?.resource))))
+            .collect();
+        let items: Vec<Item> = found.iter().map(|(_, item)| item.clone()).collect();
+        let resources = self.read_all::<Resource>(organisation, &items).await?;
+        Ok(found
+            .into_iter()
+            .zip(resources)
+            .filter_map(|((name, _), read)| {
+                let resource = read?.value;
+                (resource.template == choices.get(name)?.template).then_some((name, resource.version))
+            })
+            .collect())
+    }
+
     async fn versions<'n>(
         &self,
         caller: &Caller,
         choices: &BTreeMap<&'n str, Choice<'_>>,
+        kept: &BTreeMap<&'n str, semver::Version>,
     ) -> Result<BTreeMap<&'n str, Result<TemplateVersion, Refusal>>, Error> {
         let organisation = caller.organisation();
         let names: BTreeSet<&TemplateName> = choices.values().map(|choice| &choice.template).collect();
@@ -123,7 +173,10 @@ impl<P: Ports> Engine<P> {
             .map(|template| (template.value.name.clone(), template.value))
             .collect();
         let chosen: BTreeMap<&str, Result<(TemplateName, semver::Version), Refusal>> =
-            choices.iter().map(|(name, choice)| (*name, choice.version(templates.get(&choice.template)))).collect();
+            choices
+                .iter()
+                .map(|(name, choice)| (*name, choice.version(templates.get(&choice.template), kept.get(name))))
+                .collect();
         let needed: BTreeSet<_> = chosen.values().flatten().cloned().collect();
         let items: Vec<Item> =
             needed.iter().map(|(name, version)| Item::TemplateVersion(name.clone(), version.clone())).collect();
@@ -226,11 +279,15 @@ impl<'a> Choice<'a> {
         }
     }
 
-    fn version(&self, template: Option<&Template>) -> Result<(TemplateName, semver::Version), Refusal> {
+    fn version(
+        &self,
+        template: Option<&Template>,
+        kept: Option<&semver::Version>,
+    ) -> Result<(TemplateName, semver::Version), Refusal> {
         let name = &self.template;
         let unknown = || Refusal::new(Code::ResourceTypeUnknown, format!("there is no active template for {name}"));
         let template = template.ok_or_else(unknown)?;
-        let asked = self.pinned.or_else(|| self.defaults?.version.as_ref());
+        let asked = self.pinned.or(kept).or_else(|| self.defaults?.version.as_ref());
         let version = match asked {
             None => template.newest().ok_or_else(unknown)?,
             Some(version) => match template.versions.get(version) {
@@ -276,6 +333,10 @@ fn check_shape(name: &str, requirement: &Requirement, dependencies: usize, fault
     {
         let detail = format!("{name}: this sharing mode is not available yet; use dedicated, a shared name, or an id");
         faults.add(Code::SharingModeUnavailable, pointer.clone(), detail);
+    }
+    if requirement.moved_from.is_some() {
+        let detail = format!("{name}: movedFrom is not available yet");
+        faults.add(Code::NotAvailable, pointer.clone(), detail);
     }
     if dependencies > MAX_DEPENDENCIES {
         let detail = format!("{name} depends on {dependencies} resources; {MAX_DEPENDENCIES} are allowed");

@@ -40,6 +40,20 @@ pub(crate) fn decide(
     }
 }
 
+/// What settling moved on: who can be claimed now, and who was skipped and has to be told to others.
+#[derive(Default)]
+struct Moved {
+    wakes: Vec<Wake>,
+    skipped: Vec<u32>,
+}
+
+impl Moved {
+    fn take(&mut self, step: &mut Moved) {
+        self.wakes.append(&mut step.wakes);
+        self.skipped.append(&mut step.skipped);
+    }
+}
+
 /// Whether the releases may start, once all acquires have ended.
 fn gate(operations: &[Versioned<Operation>], acquires: u32) -> Releases {
     let mut acquires = operations.iter().filter(|operation| operation.number <= acquires);
@@ -54,23 +68,17 @@ impl<P: Ports> Engine<P> {
         id: DeploymentId,
         number: u32,
     ) -> Result<Vec<Wake>, Error> {
-        let mut wakes = Vec::new();
-        let mut ended = vec![number];
-        while let Some(number) = ended.pop() {
+        let mut moved = Moved { skipped: vec![number], ..Moved::default() };
+        while let Some(number) = moved.skipped.pop() {
             let mut tries = self.tries();
-            loop {
-                match self.try_settle_operation(caller, id, number).await {
-                    Err(Error::Conflict) => self.again(&mut tries).await?,
-                    Err(error) => return Err(error),
-                    Ok((more, skipped)) => {
-                        wakes.extend(more);
-                        ended.extend(skipped);
-                        break;
-                    }
+            while let Err(error) = self.try_settle_operation(caller, id, number, &mut moved).await {
+                match error {
+                    Error::Conflict => self.again(&mut tries).await?,
+                    error => return Err(error),
                 }
             }
         }
-        Ok(wakes)
+        Ok(moved.wakes)
     }
 
     async fn try_settle_operation(
@@ -78,17 +86,16 @@ impl<P: Ports> Engine<P> {
         caller: &Caller,
         id: DeploymentId,
         number: u32,
-    ) -> Result<(Vec<Wake>, Vec<u32>), Error> {
+        moved: &mut Moved,
+    ) -> Result<(), Error> {
         let organisation = caller.organisation();
         let items = [Item::Operation(id, number), Item::Deployment(id)];
         let mut batch = self.batch(organisation, items.to_vec()).await?;
         let operation: Option<Versioned<Operation>> = batch.take(&items[0])?;
         let deployment: Option<Versioned<Deployment>> = batch.take(&items[1])?;
-        let (Some(operation), Some(deployment)) = (operation, deployment) else {
-            return Ok(Default::default());
-        };
+        let (Some(operation), Some(deployment)) = (operation, deployment) else { return Ok(()) };
         if !operation.status.is_final() || operation.settled {
-            return Ok(Default::default());
+            return Ok(());
         }
         let waiting = self.operations(caller, id, &operation.dependents).await?;
         let before: BTreeSet<u32> =
@@ -99,13 +106,11 @@ impl<P: Ports> Engine<P> {
         for object in &operation.pending_objects {
             self.vault.keep(object).await?;
         }
-        let (wakes, skipped) =
-            self.advance(caller, &deployment, &waiting, |number| statuses.get(&number).copied()).await?;
+        self.advance(caller, &deployment, &waiting, |number| statuses.get(&number).copied(), moved).await?;
         let mut draft = self.draft(caller, Some(id));
         let settled = Operation { settled: true, pending_objects: Vec::new(), ..operation.value.clone() };
         draft.update(&operation, settled);
-        draft.commit().await?;
-        Ok((wakes, skipped))
+        draft.commit().await
     }
 
     async fn operations(
@@ -119,48 +124,49 @@ impl<P: Ports> Engine<P> {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Readies or skips those of the given operations that no longer wait. Answers with wake-ups for the first and the
-    /// numbers of the second.
+    /// Readies or skips those of the given operations that no longer wait.
     async fn advance(
         &self,
         caller: &Caller,
         deployment: &Deployment,
         waiting: &[Versioned<Operation>],
         status_of: impl Fn(u32) -> Option<OperationStatus>,
-    ) -> Result<(Vec<Wake>, Vec<u32>), Error> {
+        moved: &mut Moved,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
-        let mut wakes = Vec::new();
-        let mut skipped = Vec::new();
+        let mut step = Moved::default();
         let mut draft = self.draft(caller, Some(deployment.id));
         for read in waiting {
             let Some(event) = decide(read, deployment.releases, &status_of) else { continue };
             let mut operation = read.value.clone();
             operation.take(event, now)?;
             match operation.status {
-                OperationStatus::Ready => wakes.push(self.wake(caller, deployment.id, Some(operation.number))),
+                OperationStatus::Ready => step.wakes.push(self.wake(caller, deployment.id, Some(operation.number))),
                 _ => {
                     let marker = Item::Open(deployment.id, operation.number);
                     if let Some(marker) = self.read::<Open>(caller.organisation(), marker).await? {
                         draft.delete(&marker);
                     }
-                    skipped.push(operation.number);
+                    step.skipped.push(operation.number);
                 }
             }
             draft.update(read, operation);
             if draft.room() < 2 {
                 let full = std::mem::replace(&mut draft, self.draft(caller, Some(deployment.id)));
                 full.commit().await?;
+                moved.take(&mut step);
             }
         }
         draft.commit().await?;
-        Ok((wakes, skipped))
+        moved.take(&mut step);
+        Ok(())
     }
 
     /// Moves a deployment on: starts it, decides its releases, or ends it. Reads its operations only for the last two.
     pub(crate) async fn settle_deployment(&self, caller: &Caller, id: DeploymentId) -> Result<Vec<Wake>, Error> {
         let mut tries = self.tries();
         loop {
-            // Boxed: ending a deployment starts the next one of its lane, which may end at once.
+            // Boxed: a deployment without operations is started and ended in one go.
             match Box::pin(self.try_settle_deployment(caller, id, false)).await {
                 Err(Error::Conflict) => self.again(&mut tries).await?,
                 done => return done,
@@ -215,15 +221,32 @@ impl<P: Ports> Engine<P> {
             draft.commit().await?;
         }
         let statuses: BTreeMap<u32, OperationStatus> = operations.iter().map(|o| (o.number, o.status)).collect();
-        let (mut wakes, skipped) =
-            self.advance(caller, &current, &operations, |number| statuses.get(&number).copied()).await?;
+        let mut moved = Moved::default();
+        let advanced =
+            self.advance(caller, &current, &operations, |number| statuses.get(&number).copied(), &mut moved).await;
+        let Moved { mut wakes, skipped } = moved;
         for number in &skipped {
             wakes.extend(self.settle_operation(caller, id, *number).await?);
         }
-        if !skipped.is_empty() {
+        if !skipped.is_empty() && advanced.is_ok() {
             wakes.extend(Box::pin(self.try_settle_deployment(caller, id, false)).await?);
         }
-        Ok(wakes)
+        match advanced {
+            // What was moved before the race was lost stays moved, and nobody else knows of it.
+            Err(Error::Conflict) => {
+                self.send(&wakes).await;
+                Err(Error::Conflict)
+            }
+            advanced => advanced.map(|()| wakes),
+        }
+    }
+
+    /// Keeps the objects that a recorded deployment names; whoever looks at it may do so.
+    pub(crate) async fn keep_objects(&self, deployment: &Deployment) -> Result<(), Error> {
+        for object in [&deployment.score, &deployment.secrets].into_iter().flatten() {
+            self.vault.keep(object).await?;
+        }
+        Ok(())
     }
 
     async fn end_planned(
@@ -245,7 +268,7 @@ impl<P: Ports> Engine<P> {
         self.end(caller, read, deployment).await
     }
 
-    /// Commits the end of a deployment, gives its lane to the next one, and starts that.
+    /// Commits the end of a deployment, gives its lane to the next one, and wakes that.
     pub(crate) async fn end(
         &self,
         caller: &Caller,
@@ -253,9 +276,7 @@ impl<P: Ports> Engine<P> {
         ended: Deployment,
     ) -> Result<Vec<Wake>, Error> {
         let organisation = caller.organisation();
-        for object in [&ended.score, &ended.secrets].into_iter().flatten() {
-            self.vault.keep(object).await?;
-        }
+        self.keep_objects(&ended).await?;
         let lane: Option<Versioned<Lane>> = self.read(organisation, Item::Lane(ended.lane.clone())).await?;
         let places: Vec<Versioned<LanePlace>> =
             self.list_first(organisation, &Set::LanePlaces(ended.lane.clone()), 2).await?;
@@ -281,10 +302,7 @@ impl<P: Ports> Engine<P> {
         tracing::info!(deployment = %ended.id, status = ?ended.status, "deployment ended");
         draft.update(read, ended);
         draft.commit().await?;
-        match next {
-            Some(next) => Box::pin(self.start(caller, next, None)).await,
-            None => Ok(Vec::new()),
-        }
+        Ok(next.map(|next| self.wake(caller, next, None)).into_iter().collect())
     }
 
     /// Lets those go on that wait for a resource which nobody has reserved any more.

@@ -11,11 +11,11 @@ use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
 
 use crate::plan::{Planned, plan};
-use crate::port::{Clock, MAX_CHANGES, Objects, Ports, Queue, StoreError, Versioned, Wake};
+use crate::port::{Clock, MAX_CHANGES, Objects, Ports, StoreError, Versioned, Wake};
 use crate::record::{Item, Open, Set, Subject};
 use crate::resolve::Resolved;
 use crate::submit::read_file;
-use crate::{Engine, Error};
+use crate::{Causes, Engine, Error};
 
 /// Changes of a starting commit beside the operations: the deployment and its audit event.
 const START_CHANGES: usize = 2;
@@ -31,7 +31,8 @@ impl<P: Ports> Engine<P> {
         resolved: Option<Resolved>,
     ) -> Result<(), Error> {
         let wakes = self.start(caller, id, resolved).await?;
-        Ok(self.queue.send(&wakes).await?)
+        self.send(&wakes).await;
+        Ok(())
     }
 
     /// Starts a deployment, if it is Pending and its turn has come. Answers with the wake-ups to send.
@@ -49,6 +50,7 @@ impl<P: Ports> Engine<P> {
             return Ok(Vec::new());
         }
         let lane: Option<Versioned<Lane>> = self.read(organisation, Item::Lane(deployment.lane.clone())).await?;
+        self.keep_objects(&deployment).await?;
         if lane.and_then(|lane| lane.value.current) != Some(id) {
             return Ok(Vec::new());
         }
@@ -64,6 +66,16 @@ impl<P: Ports> Engine<P> {
             Err(error) => Err(error),
         };
         match begun {
+            Err(error) if error.is_permanent() => {
+                tracing::error!(deployment = %id, error = %Causes(&error), "a deployment cannot be planned");
+                let failure = Failure::from(error.refusal());
+                match self.read::<Deployment>(organisation, Item::Deployment(id)).await? {
+                    Some(read) if !read.status.is_final() => {
+                        self.end_unplanned(caller, &read, DeploymentEvent::Unplannable, Some(failure)).await
+                    }
+                    _ => Ok(Vec::new()),
+                }
+            }
             // Somebody else planned it; what is there is theirs.
             Err(Error::Conflict) => Ok(Vec::new()),
             done => done,
@@ -88,12 +100,13 @@ impl<P: Ports> Engine<P> {
                     Some(resolved) => resolved,
                     None => {
                         let environment = self.environment(caller, &lane.environment).await?;
-                        self.resolve(caller, &environment, &lane.application, &file).await?
+                        self.resolve(caller, &environment, &lane.application, deployment.options.upgrade, &file).await?
                     }
                 };
                 begun.services = resolved.services;
                 begun.file_metadata = file.metadata;
-                (resolved.wanted, file.resources.into_keys().collect())
+                let names = resolved.wanted.iter().map(|want| want.name.clone()).collect();
+                (resolved.wanted, names)
             }
             _ => (Vec::new(), BTreeSet::new()),
         };
@@ -173,6 +186,7 @@ impl<P: Ports> Engine<P> {
         let detail = format!("{} operations", planned.operations.len());
         draft.audit(Subject::Deployment(id), "deployment.started", Some(detail));
         draft.commit().await?;
+        self.keep_objects(&deployment).await?;
         if planned.operations.is_empty() {
             return self.settle_deployment(caller, id).await;
         }
@@ -205,7 +219,7 @@ impl<P: Ports> Engine<P> {
         Wake { organisation: caller.organisation().clone(), deployment_id, operation }
     }
 
-    /// Ends a deployment that has no operations, and starts the next one of its lane.
+    /// Ends a deployment that was never planned.
     pub(crate) async fn end_unplanned(
         &self,
         caller: &Caller,

@@ -120,7 +120,13 @@ impl<P: Ports> Engine<P> {
         let mut tries = self.tries();
         loop {
             match self.try_record(caller, &submission, id, &mut stored).await {
-                Err(Error::Conflict) => self.again(&mut tries).await?,
+                Err(Error::Conflict) => {
+                    // A commit of ours whose answer was lost looks like somebody else's.
+                    if self.read::<Deployment>(caller.organisation(), Item::Deployment(id)).await?.is_some() {
+                        return Ok(Submitted { deployment: id, repeated: false });
+                    }
+                    self.again(&mut tries).await?;
+                }
                 Ok((Submitted { repeated: true, deployment }, _)) => {
                     return Ok(Submitted { repeated: true, deployment });
                 }
@@ -177,7 +183,7 @@ impl<P: Ports> Engine<P> {
         let resolved = match submission.file {
             Some(file) => {
                 let application = &submission.lane.application;
-                Some(self.resolve(caller, &environment, application, file).await?)
+                Some(self.resolve(caller, &environment, application, submission.options.upgrade, file).await?)
             }
             None => None,
         };

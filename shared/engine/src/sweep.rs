@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use conductor_domain::name::OrganisationName;
 
-use crate::port::{Clock, CommitError, DUE_SHARDS, Ports, Queue, Records, Versioned, Wake};
+use crate::port::{Clock, CommitError, DUE_SHARDS, Ports, Records, Versioned, Wake};
 use crate::record::{Item, Open, Record};
 use crate::{Causes, Engine, Error};
 
@@ -38,7 +38,14 @@ impl<P: Ports> Engine<P> {
         let now = self.clock.now();
         let mut swept = Swept::default();
         for shard in 0..DUE_SHARDS {
-            let due = self.records.due(shard, now, PER_SHARD).await?;
+            let due = match self.records.due(shard, now, PER_SHARD).await {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::error!(shard, error = %Causes(&error), "a shard of the due index cannot be read");
+                    swept.failed += 1;
+                    continue;
+                }
+            };
             swept.due += due.len();
             let mut settled = futures::stream::iter(due.into_iter().map(|(organisation, record)| self.sweep_one(organisation, record)))
                 .buffer_unordered(AT_ONCE);
@@ -56,6 +63,10 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn sweep_one(&self, organisation: OrganisationName, record: Versioned<Record>) -> Result<usize, Error> {
+        // The index may lag behind the record.
+        if record.value.due_at().is_none_or(|due_at| due_at > self.clock.now()) {
+            return Ok(0);
+        }
         let caller = Caller::system(organisation, "sweep");
         let (item, version) = (record.value.item(), record.version.clone());
         let entered = entered_at(&record.value);
@@ -67,8 +78,12 @@ impl<P: Ports> Engine<P> {
             Ok(()) | Err(CommitError::Conflict { .. }) => {}
             Err(CommitError::Store(error)) => tracing::warn!(error = %Causes(&error), "a due record could not be postponed"),
         }
-        let wakes = settled?;
-        self.queue.send(&wakes).await?;
+        let wakes = match settled {
+            // Somebody else is at it.
+            Err(Error::Conflict) => return Ok(0),
+            settled => settled?,
+        };
+        self.send(&wakes).await;
         Ok(wakes.len())
     }
 

@@ -10,20 +10,23 @@ use conductor_domain::ids::{DeploymentId, OperationId, ResourceId};
 use conductor_domain::name::OrganisationName;
 use conductor_domain::operation::{Changes, During, Failure, Request};
 use conductor_domain::principal::Caller;
-use conductor_domain::resource::Resource;
+use conductor_domain::resource::{Parameters, Resource, ResourceEvent};
 use conductor_domain::template::TemplateVersion;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::claim::{Claim, Claimed};
 use crate::lease::{Control, Keeper, STOP_BEFORE_DEADLINE};
-use crate::port::{Clock, Ports, Queue, Wake};
-use crate::{Engine, Error};
+use crate::port::{Clock, Ports, Versioned, Wake};
+use crate::record::Item;
+use crate::{Causes, Engine, Error};
 
+/// Reporting is given up so long before the worker's deadline.
+const REPORT_MARGIN: SignedDuration = SignedDuration::from_secs(5);
 /// Less time than this before terraform would be stopped is not worth a start.
 const WORTH_STARTING: SignedDuration = SignedDuration::from_secs(30);
 
-/// One terraform run.
-#[derive(Debug, Clone)]
+/// One terraform run. It has no `Debug`, because it holds secrets.
+#[derive(Clone)]
 pub struct Job {
     /// The tenant.
     pub organisation: OrganisationName,
@@ -37,6 +40,10 @@ pub struct Job {
     pub resource: Resource,
     /// What it depends on from now on.
     pub depends_on: Vec<ResourceId>,
+    /// The parameters that it has once the run has succeeded, where they are not the stored ones already.
+    pub parameters: Option<Parameters>,
+    /// True where it was in order before.
+    pub was_active: bool,
     /// Where it lives.
     pub environment: Environment,
     /// The template version that runs.
@@ -47,7 +54,7 @@ pub struct Job {
     pub fresh: bool,
     /// True where the plan may delete or replace.
     pub allow_replace: bool,
-    /// The resolved parameters; their Debug text may hold secrets.
+    /// The resolved parameters.
     pub inputs: Map<String, Value>,
     /// Names of the sensitive ones.
     pub sensitive: BTreeSet<String>,
@@ -62,8 +69,8 @@ impl Job {
     }
 }
 
-/// What a run produced.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// What a run produced; it may hold secrets.
+#[derive(Clone, Default, PartialEq)]
 pub struct Produced {
     /// Outputs, and whether they are sensitive.
     pub outputs: BTreeMap<String, (Value, bool)>,
@@ -72,7 +79,7 @@ pub struct Produced {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum JobOutcome {
     /// As asked.
     Done(Produced),
@@ -100,7 +107,6 @@ pub trait Executor: Send + Sync {
 }
 
 /// What became of an operation in its first step.
-#[derive(Debug)]
 pub(crate) enum Step {
     /// It ended without terraform.
     Ended,
@@ -126,7 +132,7 @@ impl<P: Ports> Engine<P> {
             {
                 next = Some(wakes.swap_remove(index));
             }
-            self.queue.send(&wakes).await?;
+            self.send(&wakes).await;
         }
         Ok(())
     }
@@ -187,7 +193,10 @@ impl<P: Ports> Engine<P> {
                 Ok(Step::Ended) => return Ok(true),
                 Ok(Step::Waits) => return Ok(false),
                 Ok(Step::Run(job)) => break job,
-                Err(Error::Refused(refusal)) => self.fail(caller, &claimed, refusal.into()).await,
+                Err(error) if error.is_permanent() => {
+                    tracing::warn!(operation = number(&claimed), error = %Causes(&error), "an operation cannot be done");
+                    self.fail(caller, &claimed, error.refusal().into()).await
+                }
                 Err(error) => Err(error),
             };
             match failed {
@@ -205,8 +214,28 @@ impl<P: Ports> Engine<P> {
 
     async fn fail(&self, caller: &Caller, claimed: &Claimed, failure: Failure) -> Result<(), Error> {
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
+        let mut freed = None;
+        if let Some(id) = claimed.operation.resource_id {
+            let read: Option<Versioned<Resource>> = self.read(caller.organisation(), Item::Resource(id)).await?;
+            let ours = |resource: &Resource| {
+                resource.reservation.as_ref().is_some_and(|reservation| reservation.operation == claimed.operation.id)
+            };
+            // A claim before this one had reserved it.
+            if let Some(read) = read.filter(|read| ours(read)) {
+                let mut resource = read.value.clone();
+                resource.take(ResourceEvent::Failed, draft.now())?;
+                resource.reservation = None;
+                draft.update(&read, resource);
+                freed = Some(id);
+            }
+        }
         draft.fail(claimed, claimed.operation.value.clone(), failure)?;
-        draft.commit().await
+        draft.commit().await?;
+        if let Some(id) = freed {
+            let wakes = self.settle_resource(caller, id).await?;
+            self.send(&wakes).await;
+        }
+        Ok(())
     }
 
     /// Runs terraform under a lease that is kept, and reports. True where the operation has ended.
@@ -221,35 +250,67 @@ impl<P: Ports> Engine<P> {
         let control = keeper.control();
         let outcome = keeper
             .while_running(async {
-                let prepared = match executor.prepare(&job).await {
-                    Ok(prepared) => prepared,
-                    Err(failure) => return Ok(JobOutcome::Failed(failure)),
+                let outcome = match executor.prepare(&job).await {
+                    Err(failure) => JobOutcome::Failed(failure),
+                    Ok(prepared) => match keeper.start().await {
+                        Ok(()) => executor.run(&job, prepared, control).await,
+                        Err(Error::Conflict) => return Ok(None),
+                        // Nothing was started, so somebody may start at once.
+                        Err(error) => {
+                            tracing::warn!(error = %Causes(&error), "terraform was not started");
+                            JobOutcome::Interrupted
+                        }
+                    },
                 };
-                // The fence: terraform starts right after a heartbeat that says so and that succeeded.
-                keeper.beat(|lease| lease.terraform_started_at = Some(lease.heartbeat_at)).await?;
-                let outcome = executor.run(&job, prepared, control).await;
-                Ok(outcome)
+                self.report_until_told(caller, &claimed, &job, &outcome).await.map(|told| told.then_some(outcome))
             })
             .await;
         let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(Error::Conflict) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let mut claimed = Claimed { lease: keeper.into_lease(), ..claimed };
-        let mut tries = self.tries();
-        loop {
-            // Reserving changed the operation, and others may have changed the deployment.
-            let Some(again) = self.still_ours(caller, &claimed).await? else { return Ok(false) };
-            claimed = again;
-            match self.report(caller, &claimed, &job, &outcome).await {
-                Err(Error::Conflict) => self.again(&mut tries).await?,
-                Err(error) => return Err(error),
-                Ok(()) => break,
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                // At least whoever takes over need not wait for a terraform that has ended.
+                if let Err(error) = keeper.beat(|lease| lease.terraform_ended_at = Some(lease.heartbeat_at)).await {
+                    tracing::warn!(error = %Causes(&error), "the end of terraform was not recorded");
+                }
+                return Err(error);
             }
-        }
+        };
         let wakes = self.settle_resource(caller, job.resource.id).await?;
-        self.queue.send(&wakes).await?;
+        self.send(&wakes).await;
         Ok(outcome != JobOutcome::Interrupted)
     }
+
+    /// Reports, again and again while the store fails or races are lost; false where the operation is not ours any more.
+    async fn report_until_told(
+        &self,
+        caller: &Caller,
+        claimed: &Claimed,
+        job: &Job,
+        outcome: &JobOutcome,
+    ) -> Result<bool, Error> {
+        let mut tries = self.tries();
+        loop {
+            // Reserving and heartbeats changed what was claimed, and others may have changed the deployment.
+            let told = match self.still_ours(caller, claimed).await {
+                Ok(None) => return Ok(false),
+                Ok(Some(current)) => self.report(caller, &current, job, outcome).await,
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok(()) => return Ok(true),
+                Err(error) if error.is_permanent() || self.clock.now() + REPORT_MARGIN > job.deadline => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::debug!(error = %Causes(&error), "reporting again");
+                    self.pause(&mut tries).await;
+                }
+            }
+        }
+    }
+}
+
+fn number(claimed: &Claimed) -> u32 {
+    claimed.operation.number
 }

@@ -47,8 +47,14 @@ impl Objects for Bucket {
     }
 
     async fn keep(&self, name: &str) -> Result<(), StoreError> {
-        self.s3.delete_object_tagging().bucket(&self.name).key(name).send().await.map_err(unavailable)?;
-        Ok(())
+        match self.s3.delete_object_tagging().bucket(&self.name).key(name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("NoSuchKey") => {
+                tracing::error!(name, "an object that a record names is gone");
+                Ok(())
+            }
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -36,6 +36,16 @@ fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StoreEr
     StoreError::Unavailable(Box::new(error))
 }
 
+/// A request that DynamoDB calls invalid stays so, however often it is sent.
+fn write_error(error: impl ProvideErrorMetadata + std::error::Error + Send + Sync + 'static) -> StoreError {
+    match (error.code(), error.message()) {
+        (Some("ValidationException"), message) => {
+            StoreError::Unreadable(format!("the table refuses a write: {}", message.unwrap_or_default()))
+        }
+        _ => unavailable(error),
+    }
+}
+
 fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
@@ -154,12 +164,12 @@ impl Table {
             let request = self.dynamodb.put_item().table_name(&self.name).set_item(Some(put.item));
             let request = request.set_condition_expression(put.condition_expression);
             let sent = request.set_expression_attribute_values(put.expression_attribute_values).send().await;
-            sent.err().map(|error| (error.code() == Some("ConditionalCheckFailedException"), unavailable(error)))
+            sent.err().map(|error| (error.code() == Some("ConditionalCheckFailedException"), write_error(error)))
         } else if let Some(delete) = part.delete {
             let request = self.dynamodb.delete_item().table_name(&self.name).set_key(Some(delete.key));
             let request = request.set_condition_expression(delete.condition_expression);
             let sent = request.set_expression_attribute_values(delete.expression_attribute_values).send().await;
-            sent.err().map(|error| (error.code() == Some("ConditionalCheckFailedException"), unavailable(error)))
+            sent.err().map(|error| (error.code() == Some("ConditionalCheckFailedException"), write_error(error)))
         } else {
             return self.commit_all(organisation, std::slice::from_ref(change)).await;
         };
@@ -188,7 +198,7 @@ impl Table {
                     let most = Duration::from_millis(5 << collisions.min(6)).min(Duration::from_millis(200));
                     tokio::time::sleep(most.mul_f64(rand::random())).await;
                 }
-                Failure::Collision | Failure::Other => return Err(unavailable(error).into()),
+                Failure::Collision | Failure::Other => return Err(write_error(error).into()),
             }
         }
         Ok(())

@@ -20,7 +20,8 @@ impl Aws {
     /// Of a local stack: any credentials will do.
     pub fn of(stack: &Stack) -> Self {
         let credentials = Credentials::new("test", "test", None, None, "stack.json");
-        let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let http =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(stack.value("region").to_owned()))
@@ -52,7 +53,7 @@ impl Aws {
     /// Every record of the table, as text.
     pub async fn records(&self) -> Vec<String> {
         let items = self.dynamodb.scan().table_name(&self.table).into_paginator().items().send();
-        let items = items.collect::<Result<Vec<_>, _>>().await.expect("the table can be scanned");
+        let items = items.try_collect().await.expect("the table can be scanned");
         items.iter().map(|item| format!("{item:?}")).collect()
     }
 

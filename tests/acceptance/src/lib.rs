@@ -1,4 +1,4 @@
-//! What the acceptance tests share: a client of the deployed local stack, names that nobody else uses, template archives.
+//! What the acceptance tests share: a client of the deployed local stack, names that nobody else uses, archives.
 //!
 //! Everything goes over HTTP, as any client of the API would do it; [`Aws`] looks at what the API cannot show: whether
 //! a state is gone from S3, what the table holds. Nothing here knows the project's own types.
@@ -233,4 +233,11 @@ impl Stack {
 pub fn unique(prefix: &str) -> String {
     let id = uuid::Uuid::new_v4().simple().to_string();
     format!("{prefix}-{}", &id[..12])
+}
+
+/// A time in the JSON of the API. Its text does not sort: trailing zeros are not written.
+#[track_caller]
+pub fn time(value: &Value) -> jiff::Timestamp {
+    let parsed = value.as_str().and_then(|text| text.parse().ok());
+    parsed.unwrap_or_else(|| panic!("{value} is not a time"))
 }
