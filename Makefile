@@ -48,9 +48,11 @@ furnish:
 	$(say) "resource templates, first environment"
 	@$(PYTHON) -m infra.local.seed $(WHERE)
 
+# On this machine the functions run on its own libc; Lambda's is older, so for AWS cargo-lambda links through zig.
+functions: BUILD = $(if $(filter dev,$(PROFILE)),--compiler cargo --profile dev,--release)
 functions: $(TOOLS) ## target/lambda/*/bootstrap, with PROFILE=dev or release
 	$(say) "functions ($(PROFILE))"
-	@cargo-lambda lambda build --profile $(PROFILE) --package conductor-api --package conductor-provisioner --package conductor-sweeper
+	@cargo-lambda lambda build --locked --workspace $(BUILD)
 	@for f in api provisioner sweeper; do test -x target/lambda/$$f/bootstrap || { echo "target/lambda/$$f/bootstrap was not built"; exit 1; }; done
 
 package: PROFILE = release

@@ -1,5 +1,7 @@
 //! What handlers take: the caller, bodies, queries and path parameters, each with a problem that names the place.
 
+use std::str::FromStr;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -70,6 +72,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
 
 /// Reads JSON strictly; an error points at the place.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+    // Serde would also fill a struct from a list.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Refused::at(Code::BodyInvalid, "", "the body must be a JSON object"));
+    }
     let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut *deserializer).map_err(|error| {
         let pointer: String = error
@@ -94,7 +100,7 @@ pub async fn bytes(request: Request, app: &App, most: usize, code: Code) -> Resu
         .await
         .map_err(|_| Refused::new(Code::BodyInvalid, "the body cannot be read"))?;
     if body.len() > most {
-        return Err(Refused::new(code, format!("the body has {} bytes; {most} are allowed", body.len())));
+        return Err(Refused::at(code, "", format!("the body has {} bytes; {most} are allowed", body.len())));
     }
     Ok(body)
 }
@@ -113,7 +119,9 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Asked<T> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
         let query = Query::<T>::from_request_parts(parts, app).await;
-        query.map(|Query(value)| Self(value)).map_err(|error| Refused::new(Code::QueryInvalid, error.body_text()))
+        query
+            .map(|Query(value)| Self(value))
+            .map_err(|error| Refused::new(Code::QueryInvalid, reason(&error.body_text())))
     }
 }
 
@@ -125,8 +133,19 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Named<T> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
         let path = Path::<T>::from_request_parts(parts, app).await;
-        path.map(|Path(value)| Self(value)).map_err(|error| Refused::new(Code::NameInvalid, error.body_text()))
+        path.map(|Path(value)| Self(value)).map_err(|error| Refused::new(Code::NameInvalid, reason(&error.body_text())))
     }
+}
+
+/// What axum says of a path or a query, without its own introduction.
+fn reason(text: &str) -> String {
+    let known = ["Invalid URL: ", "Failed to deserialize query string: "];
+    known.iter().find_map(|known| text.strip_prefix(known)).unwrap_or(text).to_owned()
+}
+
+/// An id in a path.
+pub fn id<T: FromStr>(text: &str) -> Result<T, Refused> {
+    text.parse().map_err(|_| Refused::new(Code::IdInvalid, format!("{text:?} is not a UUID")))
 }
 
 /// `If-Match`.

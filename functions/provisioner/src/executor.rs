@@ -233,9 +233,9 @@ impl Terraforming {
         };
         let mut profiles = vec![("backend", &backend_session)];
         profiles.extend(provider_session.as_ref().map(|session| ("provider", session)));
-        let folder = self.write(folder, &project, &profiles, &tools).map_err(|error| {
-            Failure::new(Code::Internal, format!("the work folder cannot be written: {error}"))
-        })?;
+        let folder = self
+            .write(folder, &project, &profiles, &tools)
+            .map_err(|error| Failure::new(Code::Internal, format!("the work folder cannot be written: {error}")))?;
         let terraform = Terraform {
             binary: tools.terraform.path().join(&tools.engine.name),
             cli_config: folder.0.join("cli.tfrc"),
@@ -297,8 +297,13 @@ impl Terraforming {
         } else {
             UpdateRule::default()
         };
-        let request =
-            || RunRequest { terraform: &ready.terraform, work: &ready.folder.0, action, rule: rule.clone(), lock_timeout: LOCK_TIMEOUT };
+        let request = || RunRequest {
+            terraform: &ready.terraform,
+            work: &ready.folder.0,
+            action,
+            rule: rule.clone(),
+            lock_timeout: LOCK_TIMEOUT,
+        };
         let mut outcome = run::run(request(), signal.clone(), |_| ()).await;
         if let Ok(Outcome::Failed(failure)) = &outcome
             && failure.needs_init()

@@ -19,13 +19,8 @@ pub struct StateObject {
 impl StateObject {
     /// The object under this key, read with this session.
     pub fn new(config: &AwsConfig, session: &Credentials, bucket: String, key: String) -> Self {
-        let keys = Keys::new(
-            &session.access_key_id,
-            &session.secret_access_key,
-            session.session_token.clone(),
-            None,
-            "state",
-        );
+        let keys =
+            Keys::new(&session.access_key_id, &session.secret_access_key, session.session_token.clone(), None, "state");
         let builder = aws_sdk_s3::config::Builder::from(config)
             .credentials_provider(keys)
             .force_path_style(config.endpoint_url().is_some());

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
-    ($($variant:ident $code:literal $status:literal $title:literal;)*) => {
+    ($($variant:ident $code:tt $status:tt $title:tt;)*) => {
         /// A stable error code. The table in this file is the one that `openapi.json` and the docs list.
         #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,6 +49,13 @@ codes! {
     Unauthorized "unauthorized" 401 "The request has no principal";
     Forbidden "forbidden" 403 "The principal may not do this";
 
+    RequestRefused "request_refused" 400 "The gateway refuses the request";
+    AuthenticationMissing "authentication_missing" 403 "The request is not signed, or there is no such route";
+    SignatureInvalid "signature_invalid" 403 "The request's signature is not valid";
+    TokenExpired "token_expired" 403 "The request's credentials have expired";
+    Throttled "throttled" 429 "Too many requests";
+    GatewayTimeout "gateway_timeout" 504 "The function did not answer the gateway in time";
+
     ScoreInvalid "score_invalid" 422 "The Score file is not valid";
     YamlInvalid "yaml_invalid" 422 "The Score file is not valid YAML";
     ScoreTooLarge "score_too_large" 413 "The Score file is over 256 KiB";
@@ -64,13 +71,11 @@ codes! {
     ChangeTooLarge "change_too_large" 422 "The change touches more records than one commit can";
     TooManyConsumers "too_many_consumers" 409 "A resource would have over 1,000 consumers";
     SharingModeUnavailable "sharing_mode_unavailable" 422 "This sharing mode is not available yet";
-    ServiceUnknown "service_unknown" 422 "There is no such workload or application";
     ServicePortAmbiguous "service_port_ambiguous" 422 "The service has not exactly one port";
 
     EnvironmentNotFound "environment_not_found" 404 "There is no such environment";
     EnvironmentUnknown "environment_unknown" 422 "The deployment names an environment that does not exist";
     EnvironmentInUse "environment_in_use" 409 "The environment has resources";
-    EnvironmentInvalid "environment_invalid" 422 "The environment is not valid";
     ApplicationNotFound "application_not_found" 404 "There is no such application";
     ApplicationInUse "application_in_use" 409 "The application has resources or unfinished deployments";
     DeploymentNotFound "deployment_not_found" 404 "There is no such deployment";

@@ -91,11 +91,9 @@ pub fn identity(kind: &str, class: &str, sharing: &Sharing, holder: &HoldingKey)
             format!("{}.{}.{}", holder.application, holder.workload, holder.resource),
         ),
         Sharing::Named { name } => (Mode::Shared, IdentityKey::of(&["shared", environment, name]), name.clone()),
-        Sharing::ScoreId { id } => (
-            Mode::ScoreId,
-            IdentityKey::of(&["id", environment, kind, class, id]),
-            format!("{kind}.{class}#{id}"),
-        ),
+        Sharing::ScoreId { id } => {
+            (Mode::ScoreId, IdentityKey::of(&["id", environment, kind, class, id]), format!("{kind}.{class}#{id}"))
+        }
         Sharing::Existing { .. }
         | Sharing::ByParameters
         | Sharing::Matching { .. }

@@ -103,13 +103,9 @@ impl ResourceStatus {
                 E::Settled | E::Destroyed | E::Kept | E::Failed => None,
             },
             S::Deleted => match event {
-                E::CreateBegun
-                | E::UpdateBegun
-                | E::DestroyBegun
-                | E::Settled
-                | E::Destroyed
-                | E::Kept
-                | E::Failed => None,
+                E::CreateBegun | E::UpdateBegun | E::DestroyBegun | E::Settled | E::Destroyed | E::Kept | E::Failed => {
+                    None
+                }
             },
         }
     }

@@ -12,7 +12,8 @@ use conductor_domain::name::WorkloadName;
 use conductor_domain::operation::{AcquireRequest, During, Effect, Operation, ReleaseRequest, WaitingFor};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{
-    MAX_CONSUMERS, MAX_DEPENDENCIES, Outputs, Parameters, Reservation, Resource, ResourceEvent, ResourceStatus, StateLocation, Waiter,
+    MAX_CONSUMERS, MAX_DEPENDENCIES, Outputs, Parameters, Reservation, Resource, ResourceEvent, ResourceStatus,
+    StateLocation, Waiter,
 };
 use conductor_domain::score::{self, PlaceholderError, Sharing};
 use conductor_domain::template::{MAX_PARAMETERS, TemplateName, TemplateState, TemplateVersion, check_parameters};
@@ -217,8 +218,19 @@ impl<P: Ports> Engine<P> {
                 dependencies.push((dependency.name.clone(), resource));
             }
         }
-        self.look_further(caller, claimed, request, holder, identity, environment.value, asked.value, holding, found, dependencies)
-            .await
+        self.look_further(
+            caller,
+            claimed,
+            request,
+            holder,
+            identity,
+            environment.value,
+            asked.value,
+            holding,
+            found,
+            dependencies,
+        )
+        .await
     }
 
     #[expect(clippy::too_many_arguments, reason = "the first half of a picture, handed on once")]
@@ -489,8 +501,7 @@ impl<P: Ports> Engine<P> {
         let mut seen = BTreeSet::from([resource.id.to_string()]);
         let mut open = vec![resource.id];
         while let Some(id) = open.pop() {
-            let consumers: Vec<Versioned<Consumer>> =
-                self.list_all(caller.organisation(), &Set::Consumers(id)).await?;
+            let consumers: Vec<Versioned<Consumer>> = self.list_all(caller.organisation(), &Set::Consumers(id)).await?;
             for consumer in consumers {
                 match &consumer.key {
                     ConsumerKey::Workload(holder) if consumer.key.workload() != Some(own) => {
@@ -612,6 +623,7 @@ impl<P: Ports> Engine<P> {
         };
 
         operation.resource_id = Some(id);
+        operation.attempts += 1;
         self.consume(&mut draft, claimed, &picture, &mut resource)?;
         match &picture.found {
             Some(found) => {
@@ -685,7 +697,8 @@ impl<P: Ports> Engine<P> {
         let id = ResourceId::from_untyped_uuid(self.clock.fresh_id());
         let now = self.clock.now();
         let environment = picture.holder.environment.clone();
-        let location = format!("s3://{}/{}/{environment}/{id}.tfstate", self.settings.state_bucket, caller.organisation());
+        let location =
+            format!("s3://{}/{}/{environment}/{id}.tfstate", self.settings.state_bucket, caller.organisation());
         Resource {
             id,
             name: picture.identity.name.clone(),
@@ -758,7 +771,8 @@ pub(crate) fn reservation(claimed: &Claimed, now: Timestamp, deadline: Timestamp
 
 /// True where the parameters of a request name an output of a resource.
 fn uses(request: &AcquireRequest, name: &str) -> bool {
-    request.has_secrets || request.parameters.as_ref().is_some_and(|p| Value::Object(p.clone()).to_string().contains(name))
+    request.has_secrets
+        || request.parameters.as_ref().is_some_and(|p| Value::Object(p.clone()).to_string().contains(name))
 }
 
 /// How the wished parameters differ from those that are there; sensitive values are masked.
@@ -778,7 +792,9 @@ fn difference(there: &Map<String, Value>, wish: &Wish, picture: &Picture) -> Str
         })
         .collect();
     match (lines.is_empty(), picture.found.as_ref()) {
-        (true, Some(found)) => format!("its template version is {}, wanted {}", found.value.version, picture.version.version),
+        (true, Some(found)) => {
+            format!("its template version is {}, wanted {}", found.value.version, picture.version.version)
+        }
         _ => lines.join("; "),
     }
 }

@@ -48,7 +48,8 @@ impl<P: Ports> Engine<P> {
     pub(crate) async fn claim(&self, caller: &Caller, wake: &Wake, number: u32, worker: &str) -> Result<Claim, Error> {
         let organisation = caller.organisation();
         let id = wake.deployment_id;
-        let items = [Item::Operation(id, number), Item::Deployment(id), Item::Lease(id, number), Item::Open(id, number)];
+        let items =
+            [Item::Operation(id, number), Item::Deployment(id), Item::Lease(id, number), Item::Open(id, number)];
         let mut batch = self.batch(organisation, items.to_vec()).await?;
         let operation: Option<Versioned<Operation>> = batch.take(&items[0])?;
         let deployment: Option<Versioned<Deployment>> = batch.take(&items[1])?;
@@ -94,7 +95,8 @@ impl<P: Ports> Engine<P> {
     pub(crate) async fn still_ours(&self, caller: &Caller, claimed: &Claimed) -> Result<Option<Claimed>, Error> {
         let id = claimed.deployment.id;
         let number = claimed.operation.number;
-        let items = [Item::Operation(id, number), Item::Deployment(id), Item::Lease(id, number), Item::Open(id, number)];
+        let items =
+            [Item::Operation(id, number), Item::Deployment(id), Item::Lease(id, number), Item::Open(id, number)];
         let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
         let (Some(operation), Some(deployment), Some(lease), Some(marker)) = (
             batch.take::<Operation>(&items[0])?,
@@ -148,11 +150,6 @@ impl<P: Ports> Draft<'_, P> {
         self.delete(&claimed.lease);
         self.update(&claimed.operation, operation);
         Ok(())
-    }
-
-    /// Demands that a claim is still the newest.
-    pub(crate) fn check_operation(&mut self, claimed: &Claimed) {
-        self.check(&claimed.operation);
     }
 
     /// Appends releases to the deployment of a claimed operation.

@@ -8,7 +8,9 @@ use conductor_domain::name::OrganisationName;
 use conductor_domain::principal::Caller;
 use conductor_domain::{Code, Refusal};
 
-use crate::port::{Change, Clock, Expect, MAX_CHANGES, Page, Ports, Queue, Records, StoreError, Version, Versioned, Wake};
+use crate::port::{
+    Change, Clock, Expect, MAX_CHANGES, Page, Ports, Queue, Records, StoreError, Version, Versioned, Wake,
+};
 use crate::record::{Audited, Entity, Item, Record, Set, Subject};
 use crate::{Causes, Engine, Error};
 

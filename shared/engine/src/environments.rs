@@ -50,16 +50,16 @@ impl<P: Ports> Engine<P> {
         let read = self.read::<Environment>(organisation, Item::Environment(name.clone())).await?;
         precondition.check(read.as_ref().map(|read| &read.version))?;
         let now = self.clock.now();
-        if let Some(read) = &read {
-            if read.spec == *spec {
-                return Ok(PutOutcome { record: read.clone(), created: false });
-            }
+        if let Some(read) = &read
+            && read.spec == *spec
+        {
+            return Ok(PutOutcome { record: read.clone(), created: false });
         }
         let created_at = read.as_ref().map_or(now, |read| read.created_at);
         let mut draft = self.draft(caller, None);
-        let moves = read.as_ref().is_some_and(|read| {
-            read.spec.region != spec.region || read.spec.credentials != spec.credentials
-        });
+        let moves = read
+            .as_ref()
+            .is_some_and(|read| read.spec.region != spec.region || read.spec.credentials != spec.credentials);
         if moves {
             // Who starts in one of these lanes, or opens another, meets a version that is not the one it read.
             for lane in self.idle_lanes(caller, name).await? {
@@ -121,15 +121,9 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Reads an environment.
-    pub async fn environment(
-        &self,
-        caller: &Caller,
-        name: &EnvironmentName,
-    ) -> Result<Versioned<Environment>, Error> {
+    pub async fn environment(&self, caller: &Caller, name: &EnvironmentName) -> Result<Versioned<Environment>, Error> {
         let found = self.read(caller.organisation(), Item::Environment(name.clone())).await?;
-        found.ok_or_else(|| {
-            Refusal::new(Code::EnvironmentNotFound, format!("there is no environment {name}")).into()
-        })
+        found.ok_or_else(|| Refusal::new(Code::EnvironmentNotFound, format!("there is no environment {name}")).into())
     }
 
     /// All lanes of an environment; refused while a deployment in one of them has not ended.
@@ -163,8 +157,7 @@ impl<P: Ports> Engine<P> {
             }
             let mut draft = self.draft(caller, None);
             let created_at = self.clock.now();
-            let record =
-                draft.create(Application::new(name.clone(), created_at));
+            let record = draft.create(Application::new(name.clone(), created_at));
             draft.audit(Subject::Application(name.clone()), "application.created", None);
             match draft.commit().await {
                 Err(Error::Conflict) => self.again(&mut tries).await?,
@@ -174,15 +167,9 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Reads an application.
-    pub async fn application(
-        &self,
-        caller: &Caller,
-        name: &ApplicationName,
-    ) -> Result<Versioned<Application>, Error> {
+    pub async fn application(&self, caller: &Caller, name: &ApplicationName) -> Result<Versioned<Application>, Error> {
         let found = self.read(caller.organisation(), Item::Application(name.clone())).await?;
-        found.ok_or_else(|| {
-            Refusal::new(Code::ApplicationNotFound, format!("there is no application {name}")).into()
-        })
+        found.ok_or_else(|| Refusal::new(Code::ApplicationNotFound, format!("there is no application {name}")).into())
     }
 
     /// Ends an application that holds nothing anywhere and has no unfinished deployments.

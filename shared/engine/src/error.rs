@@ -26,7 +26,9 @@ impl Error {
     /// True where trying again cannot help.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Error::Refused(_) | Error::Illegal(_) | Error::Store(StoreError::Unreadable(_) | StoreError::Cursor) => true,
+            Error::Refused(_) | Error::Illegal(_) | Error::Store(StoreError::Unreadable(_) | StoreError::Cursor) => {
+                true
+            }
             Error::Conflict | Error::Store(StoreError::Unavailable(_)) => false,
         }
     }

@@ -89,7 +89,8 @@ pub(crate) fn plan(
             retain: want.retain,
             dependencies: dependencies.clone(),
         }));
-        let mut operation = operation(deployment, number, &want.name, want.template.kind(), request, now, &mut fresh_id);
+        let mut operation =
+            operation(deployment, number, &want.name, want.template.kind(), request, now, &mut fresh_id);
         operation.depends_on = dependencies.iter().map(|dependency| dependency.operation).collect();
         if !secrets.is_empty() {
             planned.secrets.insert(want.name.clone(), secrets);

@@ -97,8 +97,7 @@ impl<P: Ports> Engine<P> {
         let mut after: Option<String> = None;
         loop {
             let set = Set::Deployment(id);
-            let Page { records, next } =
-                self.records.list(caller.organisation(), &set, after.as_deref(), None).await?;
+            let Page { records, next } = self.records.list(caller.organisation(), &set, after.as_deref(), None).await?;
             for record in records {
                 let Versioned { value, version } = record;
                 match value {
@@ -115,8 +114,8 @@ impl<P: Ports> Engine<P> {
                 break;
             }
         }
-        let deployment = deployment
-            .ok_or_else(|| Refusal::new(Code::DeploymentNotFound, format!("there is no deployment {id}")))?;
+        let deployment =
+            deployment.ok_or_else(|| Refusal::new(Code::DeploymentNotFound, format!("there is no deployment {id}")))?;
         operations.sort_by_key(|operation| operation.number);
         Ok(DeploymentView { deployment, operations, leases })
     }
@@ -262,8 +261,7 @@ impl<P: Ports> Engine<P> {
             .ok_or_else(|| Refusal::new(Code::ResourceNotFound, format!("there is no resource {id}")))?;
         let parameters = batch.take::<Parameters>(&items[1])?.map(|read| read.value);
         let outputs = batch.take::<Outputs>(&items[2])?.map(|read| read.value);
-        let consumers: Vec<Versioned<Consumer>> =
-            self.list_all(caller.organisation(), &Set::Consumers(id)).await?;
+        let consumers: Vec<Versioned<Consumer>> = self.list_all(caller.organisation(), &Set::Consumers(id)).await?;
         let consumers = consumers.into_iter().map(|read| read.value).collect();
         Ok(ResourceView { resource, parameters, outputs, consumers })
     }

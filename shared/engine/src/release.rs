@@ -2,7 +2,7 @@
 
 use conductor_domain::consumer::{Consumer, ConsumerKey, Holding};
 use conductor_domain::environment::Environment;
-use conductor_domain::operation::{During, Effect, ReleaseRequest};
+use conductor_domain::operation::{During, Effect, Operation, ReleaseRequest};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Parameters, Resource, ResourceEvent, ResourceStatus};
 use conductor_domain::template::TemplateVersion;
@@ -135,7 +135,8 @@ impl<P: Ports> Engine<P> {
         resource.reservation = Some(reservation(claimed, now, deadline));
         draft.update(&read, resource.clone());
         draft.update(consumer, Consumer { leaving: Some(claimed.operation.id), ..consumer.value.clone() });
-        draft.check_operation(claimed);
+        let operation = claimed.operation.value.clone();
+        draft.update(&claimed.operation, Operation { attempts: operation.attempts + 1, ..operation });
         draft.commit().await?;
         Ok(Step::Run(Box::new(Job {
             organisation: organisation.clone(),

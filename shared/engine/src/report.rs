@@ -33,9 +33,10 @@ impl<P: Ports> Engine<P> {
             .read(caller.organisation(), item)
             .await?
             .ok_or_else(|| StoreError::Unreadable(format!("the resource {} is gone", job.resource.id)))?;
-        let ours = read.reservation.as_ref().is_some_and(|reservation| {
-            reservation.operation == job.operation && reservation.epoch == job.epoch
-        });
+        let ours = read
+            .reservation
+            .as_ref()
+            .is_some_and(|reservation| reservation.operation == job.operation && reservation.epoch == job.epoch);
         if !ours {
             return Err(StoreError::Unreadable(format!("the reservation of {} is not ours", read.id)).into());
         }
@@ -45,9 +46,7 @@ impl<P: Ports> Engine<P> {
             }
             JobOutcome::Done(produced) => match refuse_large(&produced.outputs) {
                 None => self.report_made(caller, claimed, job, read, produced).await,
-                Some(failure) => {
-                    self.report_failed(caller, claimed, job, read, failure, ResourceEvent::Failed).await
-                }
+                Some(failure) => self.report_failed(caller, claimed, job, read, failure, ResourceEvent::Failed).await,
             },
             JobOutcome::WouldReplace(objects) => {
                 let detail = format!(
@@ -101,8 +100,7 @@ impl<P: Ports> Engine<P> {
         let stored: Option<Versioned<Parameters>> = batch.take(&items[1])?;
 
         let wanted: BTreeSet<String> = job.depends_on.iter().map(ToString::to_string).collect();
-        let (kept, dropped): (Vec<_>, Vec<_>) =
-            read.depends_on.iter().partition(|id| wanted.contains(&id.to_string()));
+        let (kept, dropped): (Vec<_>, Vec<_>) = read.depends_on.iter().partition(|id| wanted.contains(&id.to_string()));
         let edges = self.edges(caller, claimed, &read, &dropped).await?;
 
         let mut draft = self.draft(caller, Some(job.deployment));
@@ -195,8 +193,7 @@ impl<P: Ports> Engine<P> {
             draft.audit_resource(&resource, "resource.failed");
         }
         draft.update(&read, resource);
-        let operation = Operation { attempts: claimed.operation.attempts + 1, ..claimed.operation.value.clone() };
-        draft.fail(claimed, operation, failure)?;
+        draft.fail(claimed, claimed.operation.value.clone(), failure)?;
         draft.commit().await
     }
 
@@ -210,18 +207,11 @@ impl<P: Ports> Engine<P> {
         dropped: &[ResourceId],
     ) -> Result<Vec<Appended>, Error> {
         let organisation = caller.organisation();
-        let waiting: Vec<Item> = claimed
-            .operation
-            .dependents
-            .iter()
-            .map(|number| Item::Operation(claimed.deployment.id, *number))
-            .collect();
+        let waiting: Vec<Item> =
+            claimed.operation.dependents.iter().map(|number| Item::Operation(claimed.deployment.id, *number)).collect();
         let waiting = self.read_all::<Operation>(organisation, &waiting).await?;
-        let mut waiting: Vec<Versioned<Operation>> = waiting
-            .into_iter()
-            .flatten()
-            .filter(|operation| operation.status == OperationStatus::Waiting)
-            .collect();
+        let mut waiting: Vec<Versioned<Operation>> =
+            waiting.into_iter().flatten().filter(|operation| operation.status == OperationStatus::Waiting).collect();
         let items: Vec<Item> = dropped.iter().map(|id| Item::Resource(*id)).collect();
         let dependencies = self.read_all::<Resource>(organisation, &items).await?;
         Ok(dependencies
@@ -249,7 +239,6 @@ impl<P: Ports> Engine<P> {
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
         let mut operation = claimed.operation.value.clone();
         operation.take(OperationEvent::Returned, draft.now())?;
-        operation.attempts += 1;
         draft.wake(operation.deployment, operation.number);
         draft.delete(&claimed.lease);
         draft.update(&claimed.operation, operation);
@@ -258,17 +247,20 @@ impl<P: Ports> Engine<P> {
 }
 
 fn finished(claimed: &Claimed, produced: &Produced) -> Operation {
-    let changes = produced.changes;
-    Operation { changes, attempts: claimed.operation.attempts + 1, ..claimed.operation.value.clone() }
+    Operation { changes: produced.changes, ..claimed.operation.value.clone() }
 }
 
 fn refuse_large(outputs: &BTreeMap<String, (Value, bool)>) -> Option<Failure> {
     let sizes: Vec<(&String, usize)> =
         outputs.iter().map(|(name, (value, _))| (name, value.to_string().len())).collect();
     if let Some((name, size)) = sizes.iter().find(|(_, size)| *size > MAX_OUTPUT) {
-        return Some(Failure::new(Code::OutputTooLarge, format!("the output {name} has {size} bytes; {MAX_OUTPUT} are allowed")));
+        return Some(Failure::new(
+            Code::OutputTooLarge,
+            format!("the output {name} has {size} bytes; {MAX_OUTPUT} are allowed"),
+        ));
     }
     let total: usize = sizes.iter().map(|(_, size)| size).sum();
-    (total > MAX_OUTPUTS)
-        .then(|| Failure::new(Code::OutputTooLarge, format!("the outputs have {total} bytes; {MAX_OUTPUTS} are allowed")))
+    (total > MAX_OUTPUTS).then(|| {
+        Failure::new(Code::OutputTooLarge, format!("the outputs have {total} bytes; {MAX_OUTPUTS} are allowed"))
+    })
 }

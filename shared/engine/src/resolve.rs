@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 
 use conductor_domain::application::Application;
 use conductor_domain::code::Fault;
+use conductor_domain::consumer::HoldingKey;
 use conductor_domain::environment::{Environment, TypeDefaults};
 use conductor_domain::identity::identity;
-use conductor_domain::consumer::HoldingKey;
 use conductor_domain::name::{ApplicationName, WorkloadName};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{MAX_DEPENDENCIES, Resource};
@@ -44,9 +44,8 @@ impl<P: Ports> Engine<P> {
         upgrade: bool,
         file: &ScoreFile,
     ) -> Result<Resolved, Error> {
-        let order = score::order(file).map_err(|problems| {
-            Refusal::at(Code::ScoreInvalid, problems.into_iter().map(Fault::from).collect())
-        })?;
+        let order = score::order(file)
+            .map_err(|problems| Refusal::at(Code::ScoreInvalid, problems.into_iter().map(Fault::from).collect()))?;
         let mut faults = Faults::default();
         for name in &order.order {
             if let Some(requirement) = file.resources.get(name) {
@@ -60,7 +59,8 @@ impl<P: Ports> Engine<P> {
             .iter()
             .filter_map(|name| Some((name.as_str(), Choice::of(file.resources.get(name)?, environment))))
             .collect();
-        let kept = if upgrade { BTreeMap::new() } else { self.kept(caller, environment, application, file, &choices).await? };
+        let kept =
+            if upgrade { BTreeMap::new() } else { self.kept(caller, environment, application, file, &choices).await? };
         let versions = self.versions(caller, &choices, &kept).await?;
         let services = self.services(caller, application, file).await?;
 
@@ -72,7 +72,9 @@ impl<P: Ports> Engine<P> {
             let version = match versions.get(name.as_str()) {
                 Some(Ok(version)) => version.clone(),
                 Some(Err(refusal)) => {
-                    faults.add(refusal.code, format!("/resources/{name}/type"), refusal.detail.clone());
+                    let pinned = requirement.template_version.is_some() && refusal.code == Code::TemplateVersionUnknown;
+                    let key = if pinned { "templateVersion" } else { "type" };
+                    faults.add(refusal.code, format!("/resources/{name}/{key}"), refusal.detail.clone());
                     continue;
                 }
                 None => continue,
@@ -85,10 +87,8 @@ impl<P: Ports> Engine<P> {
             let gives = requirement.params.as_ref().is_some_and(|params| !params.is_empty());
             let accepts = !gives && !matches!(requirement.sharing, Sharing::Dedicated);
             if !accepts {
-                faults.extend(
-                    Code::ParametersInvalid,
-                    check_parameters(&version.interface, &given, &unresolved, &base),
-                );
+                faults
+                    .extend(Code::ParametersInvalid, check_parameters(&version.interface, &given, &unresolved, &base));
             }
             if serde_json::to_string(&given).map_or(usize::MAX, |text| text.len()) > MAX_PARAMETERS {
                 faults.add(Code::ParametersTooLarge, base, "the parameters are over 64 KiB".to_owned());
@@ -106,7 +106,9 @@ impl<P: Ports> Engine<P> {
                 depends_on: order.edges.get(name).cloned().unwrap_or_default(),
             });
         }
-        faults.extend(Code::PlaceholderInvalid, output_faults(file, &wanted, &services));
+        let outputs = output_faults(file, &wanted, &services);
+        let ports = outputs.iter().all(|fault| fault.code.as_deref() == Some(Code::ServicePortAmbiguous.as_str()));
+        faults.extend(if ports { Code::ServicePortAmbiguous } else { Code::PlaceholderInvalid }, outputs);
         faults.none()?;
         Ok(Resolved { wanted, services })
     }
@@ -172,11 +174,10 @@ impl<P: Ports> Engine<P> {
             .flatten()
             .map(|template| (template.value.name.clone(), template.value))
             .collect();
-        let chosen: BTreeMap<&str, Result<(TemplateName, semver::Version), Refusal>> =
-            choices
-                .iter()
-                .map(|(name, choice)| (*name, choice.version(templates.get(&choice.template), kept.get(name))))
-                .collect();
+        let chosen: BTreeMap<&str, Result<(TemplateName, semver::Version), Refusal>> = choices
+            .iter()
+            .map(|(name, choice)| (*name, choice.version(templates.get(&choice.template), kept.get(name))))
+            .collect();
         let needed: BTreeSet<_> = chosen.values().flatten().cloned().collect();
         let items: Vec<Item> =
             needed.iter().map(|(name, version)| Item::TemplateVersion(name.clone(), version.clone())).collect();
@@ -314,12 +315,8 @@ impl<'a> Choice<'a> {
                 faults.add(Code::ParametersInvalid, format!("/resources/{name}/params/{key}"), detail);
             }
         }
-        let merged: Map<String, Value> = defaults
-            .iter()
-            .chain(given)
-            .chain(fixed)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
+        let merged: Map<String, Value> =
+            defaults.iter().chain(given).chain(fixed).map(|(key, value)| (key.clone(), value.clone())).collect();
         (!merged.is_empty()).then_some(merged)
     }
 }

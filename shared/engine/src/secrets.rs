@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
-use crate::port::{Objects, Ports, StoreError};
+use crate::port::{Clock, Objects, Ports, StoreError};
 use crate::{Engine, Error};
 
 /// The vault object with the key of the hash, made by whoever needs it first.
@@ -26,8 +26,7 @@ impl<P: Ports> Engine<P> {
         if let Some(key) = self.hash_key.get() {
             return Ok(key.clone());
         }
-        let fresh: Vec<u8> =
-            (0..4).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
+        let fresh: Vec<u8> = (0..4).flat_map(|_| self.clock.fresh_id().into_bytes()).collect();
         let key = match self.vault.get(HASH_KEY).await? {
             Some(key) => key,
             None => self.vault.put_once(HASH_KEY, fresh).await?,
@@ -56,8 +55,10 @@ fn canonical(value: &Value) -> String {
         Value::Object(map) => {
             let mut sorted: Vec<_> = map.iter().collect();
             sorted.sort_by_key(|(key, _)| key.as_str());
-            let fields: Vec<_> =
-                sorted.into_iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value))).collect();
+            let fields: Vec<_> = sorted
+                .into_iter()
+                .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value)))
+                .collect();
             format!("{{{}}}", fields.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),

@@ -185,12 +185,7 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    async fn try_settle_deployment(
-        &self,
-        caller: &Caller,
-        id: DeploymentId,
-        whole: bool,
-    ) -> Result<Vec<Wake>, Error> {
+    async fn try_settle_deployment(&self, caller: &Caller, id: DeploymentId, whole: bool) -> Result<Vec<Wake>, Error> {
         let organisation = caller.organisation();
         let Some(deployment) = self.read::<Deployment>(organisation, Item::Deployment(id)).await? else {
             return Ok(Vec::new());
@@ -328,8 +323,7 @@ impl<P: Ports> Engine<P> {
         if resource.reservation.is_some() || resource.waiters == 0 {
             return Ok(None);
         }
-        let waiters: Vec<Versioned<Waiter>> =
-            self.list_first(organisation, &Set::Waiters(id), WAITERS_AT_ONCE).await?;
+        let waiters: Vec<Versioned<Waiter>> = self.list_first(organisation, &Set::Waiters(id), WAITERS_AT_ONCE).await?;
         let items: Vec<Item> = waiters.iter().map(|w| Item::Operation(w.deployment, w.number)).collect();
         let operations = self.read_all::<Operation>(organisation, &items).await?;
         let mut draft = self.draft(caller, None);

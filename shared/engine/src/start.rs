@@ -61,7 +61,9 @@ impl<P: Ports> Engine<P> {
         let begun = match planned {
             Ok(planned) => self.begin(caller, deployment, planned).await,
             Err(Error::Refused(refusal)) => {
-                return self.end_unplanned(caller, &deployment, DeploymentEvent::Unplannable, Some(refusal.into())).await;
+                return self
+                    .end_unplanned(caller, &deployment, DeploymentEvent::Unplannable, Some(refusal.into()))
+                    .await;
             }
             Err(error) => Err(error),
         };
@@ -136,19 +138,14 @@ impl<P: Ports> Engine<P> {
     async fn stored_plan(&self, object: &str) -> Result<Started, Error> {
         let content = self.vault.get(object).await?;
         let content = content.ok_or_else(|| StoreError::Unreadable(format!("{object} is gone")))?;
-        let (deployment, operations): (Deployment, Vec<Operation>) = serde_json::from_slice(&content)
-            .map_err(|_| StoreError::Unreadable(format!("{object} is not a plan")))?;
+        let (deployment, operations): (Deployment, Vec<Operation>) =
+            serde_json::from_slice(&content).map_err(|_| StoreError::Unreadable(format!("{object} is not a plan")))?;
         let planned = Planned { acquires: deployment.acquires, operations, secrets: BTreeMap::new() };
         Ok(Started { deployment, planned })
     }
 
     /// Writes the operations, and then, or at once, that the deployment has begun.
-    async fn begin(
-        &self,
-        caller: &Caller,
-        read: Versioned<Deployment>,
-        started: Started,
-    ) -> Result<Vec<Wake>, Error> {
+    async fn begin(&self, caller: &Caller, read: Versioned<Deployment>, started: Started) -> Result<Vec<Wake>, Error> {
         let Started { mut deployment, planned } = started;
         let id = deployment.id;
         if !planned.secrets.is_empty() {
@@ -195,14 +192,8 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Writes those operations of a large plan that are not there yet.
-    async fn write_operations(
-        &self,
-        caller: &Caller,
-        id: DeploymentId,
-        operations: &[Operation],
-    ) -> Result<(), Error> {
-        let written: Vec<Versioned<Operation>> =
-            self.list_all(caller.organisation(), &Set::Operations(id)).await?;
+    async fn write_operations(&self, caller: &Caller, id: DeploymentId, operations: &[Operation]) -> Result<(), Error> {
+        let written: Vec<Versioned<Operation>> = self.list_all(caller.organisation(), &Set::Operations(id)).await?;
         let written: BTreeSet<u32> = written.iter().map(|operation| operation.number).collect();
         let missing: Vec<&Operation> = operations.iter().filter(|o| !written.contains(&o.number)).collect();
         for part in missing.chunks(MAX_CHANGES / CHANGES_EACH) {

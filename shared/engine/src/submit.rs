@@ -155,10 +155,8 @@ impl<P: Ports> Engine<P> {
         let environment_item = Item::Environment(submission.lane.environment.clone());
         let application_item = Item::Application(submission.lane.application.clone());
         let mut items = vec![lane_item.clone(), environment_item.clone(), application_item.clone()];
-        let key_item = submission
-            .idempotency
-            .as_ref()
-            .map(|(key, _)| Item::Idempotency(caller.principal.id.clone(), key.clone()));
+        let key_item =
+            submission.idempotency.as_ref().map(|(key, _)| Item::Idempotency(caller.principal.id.clone(), key.clone()));
         items.extend(key_item.clone());
         let mut batch = self.batch(organisation, items).await?;
 
@@ -183,7 +181,8 @@ impl<P: Ports> Engine<P> {
         let resolved = match submission.file {
             Some(file) => {
                 let application = &submission.lane.application;
-                Some(self.resolve(caller, &environment, application, submission.options.upgrade, file).await?)
+                let resolved = self.resolve(caller, &environment, application, submission.options.upgrade, file).await;
+                Some(resolved.map_err(|error| placed(error, submission.score))?)
             }
             None => None,
         };
@@ -257,6 +256,21 @@ impl<P: Ports> Engine<P> {
         draft.audit(Subject::Deployment(id), action, submission.commit_id.clone());
         draft.commit().await?;
         Ok((Submitted { deployment: id, repeated: false }, resolved))
+    }
+}
+
+/// The same refusal, with the line and column of each fault in the Score file.
+fn placed(error: Error, score: Option<&str>) -> Error {
+    match (error, score) {
+        (Error::Refused(mut refusal), Some(text)) => {
+            let pointers: Vec<&str> = refusal.faults.iter().map(|fault| fault.pointer.as_str()).collect();
+            let places = score::places(text, &pointers);
+            for (fault, (line, column)) in refusal.faults.iter_mut().zip(places) {
+                (fault.line, fault.column) = (line, column);
+            }
+            Error::Refused(refusal)
+        }
+        (error, _) => error,
     }
 }
 

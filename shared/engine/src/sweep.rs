@@ -47,8 +47,10 @@ impl<P: Ports> Engine<P> {
                 }
             };
             swept.due += due.len();
-            let mut settled = futures::stream::iter(due.into_iter().map(|(organisation, record)| self.sweep_one(organisation, record)))
-                .buffer_unordered(AT_ONCE);
+            let mut settled = futures::stream::iter(
+                due.into_iter().map(|(organisation, record)| self.sweep_one(organisation, record)),
+            )
+            .buffer_unordered(AT_ONCE);
             while let Some(outcome) = settled.next().await {
                 match outcome {
                     Ok(woken) => swept.woken += woken,
@@ -76,7 +78,9 @@ impl<P: Ports> Engine<P> {
         let age = now.duration_since(entered).clamp(SOONEST, LATEST);
         match self.records.postpone(caller.organisation(), &item, &version, now + age).await {
             Ok(()) | Err(CommitError::Conflict { .. }) => {}
-            Err(CommitError::Store(error)) => tracing::warn!(error = %Causes(&error), "a due record could not be postponed"),
+            Err(CommitError::Store(error)) => {
+                tracing::warn!(error = %Causes(&error), "a due record could not be postponed")
+            }
         }
         let wakes = match settled {
             // Somebody else is at it.
@@ -197,4 +201,3 @@ fn entered_at(record: &Record) -> jiff::Timestamp {
         _ => jiff::Timestamp::UNIX_EPOCH,
     }
 }
-

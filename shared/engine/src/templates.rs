@@ -61,7 +61,10 @@ impl<P: Ports> Engine<P> {
             if record.sha256 != new.sha256 {
                 return Err(Refusal::new(
                     Code::TemplateVersionExists,
-                    format!("{} {} is published with another content; publish a new version", new.template, new.version),
+                    format!(
+                        "{} {} is published with another content; publish a new version",
+                        new.template, new.version
+                    ),
                 )
                 .into());
             }
@@ -138,9 +141,8 @@ impl<P: Ports> Engine<P> {
     /// Reads a template.
     pub async fn template(&self, caller: &Caller, name: &TemplateName) -> Result<Versioned<Template>, Error> {
         let found = self.read(caller.organisation(), Item::Template(name.clone())).await?;
-        found.ok_or_else(|| {
-            Refusal::new(Code::TemplateNotFound, format!("there is no resource template {name}")).into()
-        })
+        found
+            .ok_or_else(|| Refusal::new(Code::TemplateNotFound, format!("there is no resource template {name}")).into())
     }
 
     /// Reads a version of a template.

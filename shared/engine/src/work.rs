@@ -239,13 +239,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Runs terraform under a lease that is kept, and reports. True where the operation has ended.
-    async fn run<E: Executor>(
-        &self,
-        caller: &Caller,
-        claimed: Claimed,
-        job: Job,
-        executor: &E,
-    ) -> Result<bool, Error> {
+    async fn run<E: Executor>(&self, caller: &Caller, claimed: Claimed, job: Job, executor: &E) -> Result<bool, Error> {
         let keeper = Keeper::new(self, caller, claimed.lease.clone(), job.deadline);
         let control = keeper.control();
         let outcome = keeper

@@ -93,9 +93,7 @@ pub(crate) fn key(organisation: &OrganisationName, item: &Item) -> Key {
             (format!("HELD#{}#{}", key.environment, key.application), format!("{}#{}", key.workload, key.resource))
         }
         Item::Identity(key) => (format!("IDENT#{}", key.as_str()), META.to_owned()),
-        Item::Idempotency(principal, key) => {
-            (format!("IDEM#{}#{}", digest(principal), digest(key)), META.to_owned())
-        }
+        Item::Idempotency(principal, key) => (format!("IDEM#{}#{}", digest(principal), digest(key)), META.to_owned()),
         Item::Audit(of, at, id) => (subject(of), format!("AUDIT#{}#{id}", sortable(*at))),
     };
     Key { pk: format!("{organisation}#{partition}"), sk }

@@ -225,7 +225,9 @@ enum Failure {
 /// Only a failed condition is a conflict; a collision with another transaction in flight says nothing about it.
 fn why(error: &SdkError<TransactWriteItemsError>) -> Failure {
     match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => by_reasons(cancelled.cancellation_reasons()),
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            by_reasons(cancelled.cancellation_reasons())
+        }
         Some(TransactWriteItemsError::TransactionInProgressException(_)) => Failure::Collision,
         _ => Failure::Other,
     }
@@ -384,10 +386,18 @@ impl Table {
         for part in unique.chunks(BATCH) {
             let mut wanted: Vec<Row> = part.iter().map(key_row).collect();
             while !wanted.is_empty() {
-                let request =
-                    KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build().map_err(unavailable)?;
-                let answer =
-                    self.dynamodb.batch_get_item().request_items(&self.name, request).send().await.map_err(unavailable)?;
+                let request = KeysAndAttributes::builder()
+                    .set_keys(Some(wanted))
+                    .consistent_read(true)
+                    .build()
+                    .map_err(unavailable)?;
+                let answer = self
+                    .dynamodb
+                    .batch_get_item()
+                    .request_items(&self.name, request)
+                    .send()
+                    .await
+                    .map_err(unavailable)?;
                 for row in answer.responses.unwrap_or_default().remove(&self.name).unwrap_or_default() {
                     let key = Key { pk: string(&row, "pk")?.to_owned(), sk: string(&row, "sk")?.to_owned() };
                     found.insert(key, row);

@@ -40,6 +40,14 @@ impl Answer {
         let found = (self.status, self.body["code"].as_str(), self.header("content-type"));
         assert_eq!(found, (status, Some(code), "application/problem+json"), "{:#}", self.body);
     }
+
+    /// The same, and the first of its errors points there; `what` says which input it was.
+    #[track_caller]
+    pub fn points_at(&self, what: &str, status: u16, code: &str, pointer: &str) {
+        let found = (self.status, self.body["code"].as_str(), self.body["errors"][0]["pointer"].as_str());
+        assert_eq!(found, (status, Some(code), Some(pointer)), "{what}: {:#}", self.body);
+        self.is_problem(status, code);
+    }
 }
 
 /// Sends a request; panics where the stack does not answer.

@@ -208,6 +208,13 @@ impl Stack {
         self.finished(&id).await
     }
 
+    /// Checks that what was refused left no trace of its application.
+    pub async fn knows_nothing_of(&self, application: &str) {
+        self.get(&format!("/v1/applications/{application}")).await.is_problem(404, "application_not_found");
+        let deployments = self.all(&format!("/v1/deployments?application={application}")).await;
+        assert!(deployments.is_empty(), "{deployments:#?}");
+    }
+
     /// A resource.
     pub async fn resource(&self, id: &str) -> Value {
         self.get(&format!("/v1/resources/{id}")).await.expect(200).body

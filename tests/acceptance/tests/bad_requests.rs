@@ -1,22 +1,8 @@
 //! A bad request gets problem+json with a stable code and the place, and changes nothing.
 
-use conductor_acceptance::{Answer, Stack, unique};
+use conductor_acceptance::{Stack, unique};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-/// Checks status, code and the pointer of the first error.
-#[track_caller]
-fn check(what: &str, answer: &Answer, status: u16, code: &str, pointer: &str) {
-    let found = (answer.status, answer.body["code"].as_str(), answer.body["errors"][0]["pointer"].as_str());
-    assert_eq!(found, (status, Some(code), Some(pointer)), "{what}: {:#}", answer.body);
-    answer.is_problem(status, code);
-}
-
-/// Checks that a refused deployment left no trace of its application.
-async fn nothing_is_left_of(stack: &Stack, application: &str) {
-    stack.get(&format!("/v1/applications/{application}")).await.is_problem(404, "application_not_found");
-    assert!(stack.all(&format!("/v1/deployments?application={application}")).await.is_empty(), "{application}");
-}
 
 #[tokio::test]
 async fn a_json_body_that_breaks_a_rule_is_refused_with_the_place() {
@@ -45,8 +31,8 @@ async fn a_json_body_that_breaks_a_rule_is_refused_with_the_place() {
         if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
             body.extend(more);
         }
-        check(what, &stack.post("/v1/deployments", &body).await, status, code, pointer);
-        nothing_is_left_of(&stack, &application).await;
+        stack.post("/v1/deployments", &body).await.points_at(what, status, code, pointer);
+        stack.knows_nothing_of(&application).await;
     }
     assert!(stack.all(&format!("/v1/deployments?environment={environment}")).await.is_empty());
 }
@@ -64,7 +50,7 @@ async fn an_environment_that_breaks_a_rule_is_refused_with_the_place() {
         ("a text", json!("x"), ""),
     ] {
         let path = format!("/v1/environments/{}", unique("env"));
-        check(what, &stack.put(&path, &body).await, 400, "body_invalid", pointer);
+        stack.put(&path, &body).await.points_at(what, 400, "body_invalid", pointer);
         stack.get(&path).await.is_problem(404, "environment_not_found");
     }
 }

@@ -88,7 +88,8 @@ mod promise {
         let which = conflict(fixture.table.commit(&organisation()?, vec![create(record.clone())]).await)?;
         ensure!(which == [record.item()]);
         let beside = open(id(), 2);
-        let which = conflict(fixture.table.commit(&organisation()?, vec![create(beside), create(record.clone())]).await)?;
+        let which =
+            conflict(fixture.table.commit(&organisation()?, vec![create(beside), create(record.clone())]).await)?;
         ensure!(which == [record.item()]);
         Ok(())
     }
@@ -139,7 +140,9 @@ mod promise {
         let delete = Change::Delete { item: record.item(), expect: first.clone() };
         fixture.table.commit(&organisation, vec![delete]).await?;
         fixture.table.commit(&organisation, vec![create(record.clone())]).await?;
-        conflict(fixture.table.commit(&organisation, vec![Change::Delete { item: record.item(), expect: first }]).await)?;
+        conflict(
+            fixture.table.commit(&organisation, vec![Change::Delete { item: record.item(), expect: first }]).await,
+        )?;
         Ok(())
     }
 
@@ -230,8 +233,7 @@ mod promise {
             .map(|application| application.name.to_string())
             .collect();
         ensure!(names == ["app-4", "app-3", "app-2", "app-1", "app-0"], "{names:?}");
-        let elsewhere =
-            fixture.table.listing(&organisation, &Listing::Environments, first.next.as_deref(), 3).await;
+        let elsewhere = fixture.table.listing(&organisation, &Listing::Environments, first.next.as_deref(), 3).await;
         ensure!(matches!(elsewhere, Err(StoreError::Cursor)), "{elsewhere:?}");
         let nonsense = fixture.table.listing(&organisation, &Listing::Applications, Some("nonsense"), 3).await;
         ensure!(matches!(nonsense, Err(StoreError::Cursor)), "{nonsense:?}");

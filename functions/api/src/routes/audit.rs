@@ -40,7 +40,6 @@ struct ListQuery {
     limit: Option<u32>,
 }
 
-
 /// Who did what, when, from which request.
 #[utoipa::path(get, path = "/v1/audit-events", tag = "audit", params(ListQuery),
     responses((status = 200, body = ListOf<AuditView>), (status = "4XX", body = Problem)))]

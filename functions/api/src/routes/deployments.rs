@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use super::{ListOf, etag, location};
 use crate::app::App;
-use crate::extract::{Asked, Asking, MAX_BODY, Named, bytes, content_type, limit, parse_json};
+use crate::extract::{Asked, Asking, MAX_BODY, Named, bytes, content_type, id as parse_id, limit, parse_json};
 use crate::problem::{Problem, Refused};
 use crate::view::{DeploymentItem, DeploymentView};
 
@@ -141,7 +141,10 @@ async fn post(
         None | Some("application/json") => false,
         Some("application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml") => true,
         Some(_) => {
-            return Err(Refused::new(Code::MediaTypeUnsupported, "this route takes application/json or application/yaml"));
+            return Err(Refused::new(
+                Code::MediaTypeUnsupported,
+                "this route takes application/json or application/yaml",
+            ));
         }
     };
     let content = bytes(request, &app, MAX_BODY, Code::BodyTooLarge).await?;
@@ -228,7 +231,6 @@ struct ListQuery {
     limit: Option<u32>,
 }
 
-
 /// Deployments, newest first.
 #[utoipa::path(get, path = "/v1/deployments", tag = "deployments", params(ListQuery),
     responses((status = 200, body = ListOf<DeploymentItem>), (status = "4XX", body = Problem)))]
@@ -262,14 +264,13 @@ struct GetQuery {
 async fn get(
     State(app): State<App>,
     Asking(caller): Asking,
-    Named(id): Named<DeploymentId>,
+    Named(id): Named<String>,
     Asked(query): Asked<GetQuery>,
 ) -> Result<Response, Refused> {
+    let id: DeploymentId = parse_id(&id)?;
     let view = match query.wait {
         None | Some(0) => app.engine.deployment(&caller, id).await?,
-        Some(seconds @ 1..=MAX_WAIT) => {
-            app.engine.deployment_after(&caller, id, Duration::from_secs(seconds)).await?
-        }
+        Some(seconds @ 1..=MAX_WAIT) => app.engine.deployment_after(&caller, id, Duration::from_secs(seconds)).await?,
         Some(other) => {
             let detail = format!("wait is {other}; it must be at most {MAX_WAIT} seconds");
             return Err(Refused::new(Code::QueryInvalid, detail));

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::{ListOf, etag};
 use crate::app::App;
-use crate::extract::{Asked, Asking, Named, limit};
+use crate::extract::{Asked, Asking, Named, id as parse_id, limit};
 use crate::problem::{Problem, Refused};
 use crate::view::{OutputValue, ResourceItem, ResourceView};
 
@@ -65,11 +65,8 @@ async fn list(
 /// One resource with its parameters, outputs and consumers.
 #[utoipa::path(get, path = "/v1/resources/{id}", tag = "resources", params(("id" = String, Path)),
     responses((status = 200, body = ResourceView), (status = "4XX", body = Problem)))]
-async fn get(
-    State(app): State<App>,
-    Asking(caller): Asking,
-    Named(id): Named<ResourceId>,
-) -> Result<Response, Refused> {
+async fn get(State(app): State<App>, Asking(caller): Asking, Named(id): Named<String>) -> Result<Response, Refused> {
+    let id: ResourceId = parse_id(&id)?;
     let view = app.engine.resource(&caller, id).await?;
     Ok((etag(&view.resource.version), Json(ResourceView::from(view))).into_response())
 }
@@ -81,8 +78,9 @@ async fn get(
 async fn output(
     State(app): State<App>,
     Asking(caller): Asking,
-    Named((id, name)): Named<(ResourceId, String)>,
+    Named((id, name)): Named<(String, String)>,
 ) -> Result<Response, Refused> {
+    let id: ResourceId = parse_id(&id)?;
     if name.len() > 255 {
         return Err(Refused::new(Code::OutputNotFound, "an output's name has at most 255 characters"));
     }

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use conductor_domain::Code;
 use conductor_domain::code::Fault;
+use conductor_domain::score::SERVICE_TYPE;
 use conductor_domain::template::{Input, Interface, Output, ProviderNeed, TemplateName, TemplateState, ValueType};
 use conductor_engine::{Error, NewVersion};
 use conductor_terraform::module::{self, ModuleError};
@@ -63,6 +64,9 @@ async fn put(
     Named((name, version)): Named<(TemplateName, String)>,
     request: Request,
 ) -> Result<Response, Refused> {
+    if name.kind() == SERVICE_TYPE {
+        return Err(Refused::new(Code::NameInvalid, "the type service names other workloads; it has no template"));
+    }
     let version = semantic(&version)?;
     if content_type(request.headers()) != Some("application/zip") {
         return Err(Refused::new(Code::MediaTypeUnsupported, "this route takes application/zip"));
@@ -72,7 +76,8 @@ async fn put(
     let engine_version = module.interface.required_version.clone().unwrap_or_default();
     let sha256 = hex::encode(Sha256::digest(&archive));
     let interface = interface(module.interface)?;
-    let new = NewVersion { template: name.clone(), version: version.clone(), archive, sha256, interface, engine_version };
+    let new =
+        NewVersion { template: name.clone(), version: version.clone(), archive, sha256, interface, engine_version };
     let put = app.engine.publish(&caller, new).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
     let place = location(&app, &format!("/v1/resource-templates/{name}/versions/{version}"));

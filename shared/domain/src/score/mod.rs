@@ -26,7 +26,7 @@ pub use model::{
     DependsOn, Dialect, Matching, MatchingPolicy, MatchingScope, Port, Protocol, Requirement, ScoreFile, Service,
     Sharing,
 };
-pub use placeholder::{Part, PlaceholderError, Reference, Root, check_references, expandable, references, scan};
+pub use placeholder::{Part, Placed, PlaceholderError, Reference, Root, check_references, expandable, references, scan};
 pub use problem::{Problem, code};
 pub use resolve::{ResolveError, Resolved, Tainted, resolve};
 
@@ -101,6 +101,20 @@ fn from_tree(tree: &Node) -> Result<ScoreFile, Vec<Problem>> {
     problems.sort_by_key(|problem| (problem.line, problem.column));
     problems.truncate(MAX_PROBLEMS);
     Err(problems)
+}
+
+/// Where things stand in a text, as line and column from 1, by their pointers; of what is not there, its nearest parent.
+#[must_use]
+pub fn places(text: &str, pointers: &[&str]) -> Vec<(Option<u32>, Option<u32>)> {
+    let Ok(tree) = yaml::tree(text) else { return vec![(None, None); pointers.len()] };
+    pointers
+        .iter()
+        .map(|pointer| {
+            let parents = std::iter::successors(Some(*pointer), |path| path.rfind('/').map(|end| &path[..end]));
+            let position = parents.filter_map(|path| tree.position_of(path)).next();
+            (position.map(|p| p.line), position.map(|p| p.column))
+        })
+        .collect()
 }
 
 fn locate_in(tree: &Node, problems: Vec<Problem>) -> Vec<Problem> {

@@ -148,6 +148,9 @@ pub fn scan(text: &str, dialect: Dialect) -> Result<Vec<Part>, PlaceholderError>
     Ok(parts)
 }
 
+/// Things with pointers to the texts that they stand in.
+pub type Placed<T> = Vec<(String, T)>;
+
 /// All placeholders in a value, with pointers to the texts that they stand in, relative to the value.
 ///
 /// # Errors
@@ -157,7 +160,7 @@ pub fn references(
     value: &Value,
     dialect: Dialect,
     resources: &BTreeSet<&str>,
-) -> Result<Vec<(String, Reference)>, Vec<(String, PlaceholderError)>> {
+) -> Result<Placed<Reference>, Placed<PlaceholderError>> {
     let mut found = Vec::new();
     let mut errors = Vec::new();
     for (pointer, text) in texts(value) {

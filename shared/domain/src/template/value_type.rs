@@ -164,7 +164,8 @@ mod tests {
         check(json!({"list": "number"}), json!([1, "x"]), Err("/1"));
         check(json!({"map": "bool"}), json!({"a/b": 1}), Err("/a~1b"));
         check(json!({"tuple": ["string"]}), json!([]), Err(""));
-        let object = json!({"object": {"a": {"type": "string", "optional": false}, "b": {"type": "number", "optional": true}}});
+        let object =
+            json!({"object": {"a": {"type": "string", "optional": false}, "b": {"type": "number", "optional": true}}});
         check(object.clone(), json!({"a": "x", "more": 1}), Ok(()));
         check(object, json!({}), Err(""));
     }

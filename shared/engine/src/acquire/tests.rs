@@ -115,8 +115,7 @@ fn a_deprecated_version_makes_nothing_new() {
     let version = template("1.0.0", TemplateState::Deprecated);
     let name = TemplateName::new("note", None);
     let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
-    let ask =
-        Ask { operation, template: &name, version: &version, accepts: false, hash: "same", refresh: false };
+    let ask = Ask { operation, template: &name, version: &version, accepts: false, hash: "same", refresh: false };
     let Decision::Refuse(refusal) = decide(None, ask) else { panic!("it makes one") };
     assert_eq!(refusal.code, Code::TemplateDeprecated);
     let active = resource(ResourceStatus::Active, None);
@@ -129,8 +128,7 @@ fn another_type_under_a_shared_name_is_a_conflict() {
     let version = template("1.0.0", TemplateState::Active);
     let name = TemplateName::new("volume", None);
     let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
-    let ask =
-        Ask { operation, template: &name, version: &version, accepts: true, hash: "same", refresh: false };
+    let ask = Ask { operation, template: &name, version: &version, accepts: true, hash: "same", refresh: false };
     let active = resource(ResourceStatus::Active, None);
     let found = Found { resource: &active, hash: Some("same"), made: true, mine: false };
     let Decision::Refuse(refusal) = decide(Some(found), ask) else { panic!("it takes it") };
