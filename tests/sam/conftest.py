@@ -4,6 +4,7 @@ The engine is ours: its own data, its own socket, ended with the tests. Base ima
 small Debian stands in for Lambda's; the functions bring everything else in their one file.
 """
 
+import ipaddress
 import os
 import shutil
 import socket
@@ -27,7 +28,7 @@ def stack():
 
 
 @pytest.fixture(scope="session")
-def docker():
+def docker(stack):
     """The environment of a client of our engine, which knows the base image."""
     if MISSING or os.geteuid() != 0:
         pytest.skip(f"no Docker engine: {', '.join(MISSING) + ' not installed' if MISSING else 'only root may start one'}")
@@ -56,9 +57,11 @@ def docker():
 @pytest.fixture(scope="session")
 def endpoint(docker, stack):
     """The emulator as a container sees it: it listens on 127.0.0.1 only, so the bridge's address is passed on to it."""
-    gateway = subprocess.run(
-        ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"],
+    # Not every engine names the gateway; it is the network's first address.
+    subnet = subprocess.run(
+        ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"],
         env=docker, check=True, capture_output=True, text=True).stdout.strip()
+    gateway = str(ipaddress.ip_network(subnet)[1])
     port = int(stack["awsEndpointUrl"].rsplit(":", 1)[1])
     with socket.create_server((gateway, 0)) as listener:
         threading.Thread(target=forward, args=(listener, port), daemon=True).start()

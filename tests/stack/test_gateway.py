@@ -14,5 +14,5 @@ def test_the_gateways_own_errors_are_problem_json(stack):
     assert caught.value.headers["content-type"] == "application/problem+json"
     assert problem.pop("requestId")
     assert problem == {
-        "type": "about:blank", "title": "Forbidden", "status": 403,
+        "type": "urn:conductor:problem:authentication_missing", "title": "Forbidden", "status": 403,
         "detail": "Missing Authentication Token", "code": "authentication_missing"}

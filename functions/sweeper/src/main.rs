@@ -1,6 +1,7 @@
 //! The sweeper: woken by the clock, it settles whatever is due.
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
+use conductor_engine::Swept;
 use conductor_store::{Engine, Names};
 use conductor_telemetry::{ConfigError, required};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -16,10 +17,10 @@ fn names() -> Result<Names, ConfigError> {
     })
 }
 
-async fn handle(engine: &Engine, _: LambdaEvent<EventBridgeEvent<serde_json::Value>>) -> Result<(), Error> {
+async fn handle(engine: &Engine, _: LambdaEvent<EventBridgeEvent<serde_json::Value>>) -> Result<Swept, Error> {
     let swept = engine.sweep().await?;
     tracing::info!(due = swept.due, woken = swept.woken, failed = swept.failed, "swept");
-    Ok(())
+    Ok(swept)
 }
 
 #[tokio::main]

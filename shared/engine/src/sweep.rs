@@ -6,6 +6,7 @@ use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
 use futures::StreamExt;
 use jiff::SignedDuration;
+use serde::Serialize;
 
 use conductor_domain::name::OrganisationName;
 
@@ -22,7 +23,7 @@ const SOONEST: SignedDuration = SignedDuration::from_mins(1);
 const LATEST: SignedDuration = SignedDuration::from_mins(15);
 
 /// What a sweep did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Swept {
     /// Records that were due.
     pub due: usize,

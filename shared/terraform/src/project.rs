@@ -1,7 +1,7 @@
 //! Writes the root module of one resource: backend, providers, the template as a module, its outputs. All of it is
 //! JSON, and values stand in a variables file, so no value is ever read as configuration.
 //!
-//! [`Project::files`] is pure; [`write`] puts files into a folder.
+//! [`Project::files`] is pure; [`write()`] puts files into a folder.
 
 mod backend;
 mod credentials;

@@ -26,7 +26,9 @@ pub use model::{
     DependsOn, Dialect, Matching, MatchingPolicy, MatchingScope, Port, Protocol, Requirement, ScoreFile, Service,
     Sharing,
 };
-pub use placeholder::{Part, Placed, PlaceholderError, Reference, Root, check_references, expandable, references, scan};
+pub use placeholder::{
+    Part, Placed, PlaceholderError, Reference, Root, check_references, expandable, references, scan,
+};
 pub use problem::{Problem, code};
 pub use resolve::{ResolveError, Resolved, Tainted, resolve};
 

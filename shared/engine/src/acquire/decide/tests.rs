@@ -1,6 +1,8 @@
 use conductor_domain::identity::{IdentityKey, Mode};
-use conductor_domain::ids::{DeploymentId, GenericUuid};
+use conductor_domain::ids::{DeploymentId, GenericUuid, ResourceId};
+use conductor_domain::resource::{Reservation, StateLocation};
 use conductor_domain::template::Interface;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::*;
