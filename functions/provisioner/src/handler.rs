@@ -5,11 +5,14 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use conductor_engine::Causes;
 use conductor_engine::port::Wake;
 use conductor_store::{AwsConfig, Engine};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::LambdaEvent;
 
 use crate::config::Config;
 use crate::executor::Terraforming;
+
+/// The most that a worker's clock may differ; leases and the fence leave this much room.
+const MAX_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// What stays warm between invocations.
 pub struct Handler {
@@ -28,6 +31,17 @@ impl Handler {
             sqs: aws_sdk_sqs::Client::new(aws),
             dead_letter_queue_url: config.dead_letter_queue_url.clone(),
         })
+    }
+
+    /// Refuses a machine whose clock is wrong: its leases and reservations would mean nothing to others.
+    pub async fn check_clock(&self) -> Result<(), lambda_runtime::Error> {
+        let skew = self.engine.records.clock_skew().await?;
+        if skew.abs() > MAX_SKEW {
+            return Err(
+                format!("this machine's clock is {skew:#} away from the table's; {MAX_SKEW:#} are allowed").into()
+            );
+        }
+        Ok(())
     }
 
     /// One invocation.

@@ -17,6 +17,7 @@ async fn main() -> Result<(), Error> {
     let config = config::Config::from_env()?;
     let aws = conductor_store::load_config().await;
     let handler = handler::Handler::new(&config, &aws)?;
+    handler.check_clock().await?;
     let handler = &handler;
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| handler.handle(event))).await
 }

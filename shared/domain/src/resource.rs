@@ -16,7 +16,7 @@ use crate::template::TemplateName;
 pub const MAX_DEPENDENCIES: usize = 20;
 /// The most consumers of a resource.
 pub const MAX_CONSUMERS: u32 = 1_000;
-/// How long after `dead_after` a left-behind terraform is given up: clocks differ by less (3-runtime.md).
+/// How long after `dead_after` a left-behind terraform is given up: the clocks of two machines differ by less.
 pub const QUARANTINE: SignedDuration = SignedDuration::from_secs(60);
 /// The longest output, as JSON.
 pub const MAX_OUTPUT: usize = 64 * 1024;

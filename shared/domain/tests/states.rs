@@ -63,3 +63,12 @@ fn a_deployment_ends_as_the_worst_of_its_operations() {
     check(&[S::Failed, S::TimedOut], Ending::TimedOut);
     check(&[S::TimedOut, S::Failed, S::Cancelled], Ending::TimedOut);
 }
+
+#[test]
+fn the_docs_list_every_error_code_with_its_status() {
+    let docs = include_str!("../../../docs/api.md");
+    for code in conductor_domain::Code::ALL {
+        let row = format!("| `{code}` | {} |", code.status());
+        assert!(docs.contains(&row), "docs/api.md has no row {row}");
+    }
+}

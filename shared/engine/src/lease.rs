@@ -16,7 +16,7 @@ use crate::port::{Clock, Ports, StoreError, Versioned};
 use crate::record::Item;
 use crate::{Causes, Engine, Error};
 
-/// How long a lease lasts after a heartbeat (3-runtime.md).
+/// How long a lease lasts after a heartbeat: six of them, so that a slow store loses no lease.
 pub(crate) const LEASE_TIME: SignedDuration = SignedDuration::from_secs(30);
 /// Time between heartbeats.
 const BEAT_EVERY: Duration = Duration::from_secs(5);

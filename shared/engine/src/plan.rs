@@ -17,7 +17,7 @@ use conductor_domain::score::{Dialect, EdgeKind, Sharing};
 use conductor_domain::template::{TemplateName, TemplateVersion};
 
 /// How long an operation may take, waiting and running, before the sweeper ends it: 2 hours of waiting, an hour of
-/// running (3-runtime.md), and one more for what was ahead of it.
+/// running, and one more for what was ahead of it.
 pub(crate) const OPERATION_TIME: SignedDuration = SignedDuration::from_hours(4);
 
 /// What a file asks for under one name, with everything that the environment adds to it.

@@ -30,7 +30,7 @@ pub(crate) enum Decision {
     Destroy,
 }
 
-/// The rule of 2-domain.md, "Consumers". Pure.
+/// The last consumer takes the resource along, unless it is retained. Pure.
 pub(crate) fn decide(resource: &Resource, is_consumer: bool, claimed: &Claimed) -> Decision {
     let reserved = resource.reservation.as_ref();
     if resource.status == ResourceStatus::Deleted || !is_consumer {

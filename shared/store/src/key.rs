@@ -1,4 +1,4 @@
-//! Table keys: the one place that knows how records are laid out (3-runtime.md, "Records and commits").
+//! Table keys: the one place that knows how records are laid out (ARCHITECTURE.md shows the table).
 
 use conductor_domain::consumer::ConsumerKey;
 use conductor_domain::lane::LaneKey;

@@ -8,6 +8,7 @@ mod key;
 mod objects;
 mod queue;
 mod records;
+mod skew;
 
 pub use aws::{AwsConfig, http_client, load_config};
 pub use clock::SystemClock;

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use conductor_domain::name::OrganisationName;
 use conductor_engine::port::{Change, CommitError, Expect, Page, Records, StoreError, Version, Versioned};
 use conductor_engine::{Item, Listing, Record, SCHEMA_VERSION, Set};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::key::{self, Key};
 
@@ -127,6 +127,11 @@ impl Table {
     /// A table by its name.
     pub fn new(dynamodb: Client, name: String) -> Self {
         Self { dynamodb, name }
+    }
+
+    /// How far this machine's clock is from the table's; positive where ours is ahead.
+    pub async fn clock_skew(&self) -> Result<SignedDuration, StoreError> {
+        crate::skew::skew(&self.dynamodb, &self.name).await
     }
 
     fn part(&self, organisation: &OrganisationName, change: &Change) -> Result<TransactWriteItem, StoreError> {

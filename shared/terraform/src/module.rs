@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub use archive::Limits;
 pub use interface::{Interface, Output, Provider, Variable};
-pub use types::{Field, Mismatch, Type};
+pub use types::{Field, Type};
 
 /// A template's files, by their path in the archive, and what its root declares.
 #[derive(Clone, PartialEq)]

@@ -36,7 +36,7 @@ use serde_json::Value;
 
 use yaml::Node;
 
-/// The longest Score file that is read, in bytes (limit of the HTTP API, design `2-domain.md`).
+/// The longest Score file that is read, in bytes (the limit of a body in the HTTP API).
 pub const MAX_FILE_BYTES: usize = 256 * 1024;
 
 /// The most problems that are reported of one file: its first ones.

@@ -47,7 +47,8 @@ pub(crate) enum Decision {
     Stale,
 }
 
-/// The rules of 2-domain.md, "Sharing with different parameters" and "Nothing to do". Pure.
+/// The rules of `docs/score.md`: the same parameters link, others change what nobody else uses, and where nothing is to
+/// do nothing is done.
 pub(crate) fn decide(found: Option<Found<'_>>, ask: Ask<'_>) -> Decision {
     let Some(found) = found else {
         return match ask.version.state {

@@ -9,7 +9,7 @@ use hcl::{Block, Body};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::types::{self, Mismatch, Type};
+use super::types::{self, Type};
 use super::{ModuleError, syntax};
 
 const REGISTRY: &str = "registry.terraform.io";
@@ -70,19 +70,6 @@ pub struct Provider {
     /// Its version constraint, as terraform writes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-}
-
-impl Variable {
-    /// Whether terraform would take `value` for this variable.
-    pub fn check(&self, value: &Value) -> Result<(), Mismatch> {
-        if !value.is_null() {
-            return self.type_expr.check(value);
-        }
-        if self.nullable {
-            return Ok(());
-        }
-        Err(Mismatch { pointer: String::new(), message: "must not be null".to_owned() })
-    }
 }
 
 /// Reads the module whose files these are.
@@ -511,9 +498,9 @@ mod tests {
     }
 
     #[test]
-    fn null_fits_a_variable_that_may_be_null() {
+    fn a_variable_may_be_null_unless_it_says_so() {
         let interface = read(&files(&[("main.tf", HCL)])).expect("HCL is read");
-        assert!(interface.variables["name"].check(&Value::Null).is_ok());
-        assert!(interface.variables["size"].check(&Value::Null).is_err());
+        assert!(interface.variables["name"].nullable);
+        assert!(!interface.variables["size"].nullable);
     }
 }
