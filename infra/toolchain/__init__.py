@@ -1,1 +1,1 @@
-"""Terraform and its providers in the artifact bucket: found, packed, published with a manifest."""
+"""The engines and their providers in the artifact bucket: found, packed, published with a manifest."""

@@ -1,4 +1,4 @@
-"""Owns where terraform and the AWS provider come from: this machine first, their official releases otherwise."""
+"""Owns where the engines and the AWS provider come from: this machine first, then, but for OpenTofu, their official releases."""
 
 import hashlib
 import json
@@ -39,6 +39,15 @@ def engine(folder):
         binary, source = fetch_terraform(folder), "the official release"
     version = json.loads(run(binary, "version", "-json"))["terraform_version"]
     return Found("engine", "terraform", version, {"terraform": Path(binary).resolve()}, source)
+
+
+def tofu():
+    """OpenTofu, where the machine has it; None otherwise. It is never fetched: no template that ships asks for it."""
+    binary = os.environ.get("CONDUCTOR_TOFU") or shutil.which("tofu")
+    if not binary:
+        return None
+    version = json.loads(run(binary, "version", "-json"))["terraform_version"]
+    return Found("engine", "tofu", version, {"tofu": Path(binary).resolve()}, str(Path(binary).resolve()))
 
 
 def provider(binary, folder):

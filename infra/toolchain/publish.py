@@ -20,7 +20,8 @@ def publish(bucket):
     """Returns the manifest's artifacts."""
     CACHE.mkdir(parents=True, exist_ok=True)
     engine = find.engine(CACHE)
-    artifacts = [artifact(engine, bucket)]
+    engines = [engine, find.tofu()]
+    artifacts = [artifact(found, bucket) for found in engines if found]
     provider = find.provider(engine.files["terraform"], CACHE)
     if provider:
         artifacts.append(artifact(provider, bucket))

@@ -42,10 +42,13 @@ struct Document;
 pub fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(routes::environments::routes())
+        .merge(routes::pools::routes())
+        .merge(routes::graph::routes())
         .merge(routes::applications::routes())
         .merge(routes::templates::routes())
         .merge(routes::deployments::routes())
         .merge(routes::resources::routes())
+        .merge(routes::consumers::routes())
         .merge(routes::audit::routes())
         .merge(routes::service::routes())
         .split_for_parts();

@@ -7,7 +7,9 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use conductor_domain::Code;
+use conductor_domain::name::NameError;
 use conductor_domain::principal::{Caller, Principal, PrincipalKind};
+use conductor_domain::template::{TemplateName, TemplateNameError};
 use conductor_engine::Precondition;
 use lambda_http::request::RequestContext;
 use serde::de::DeserializeOwned;
@@ -146,6 +148,17 @@ fn reason(text: &str) -> String {
 /// An id in a path.
 pub fn id<T: FromStr>(text: &str) -> Result<T, Refused> {
     text.parse().map_err(|_| Refused::new(Code::IdInvalid, format!("{text:?} is not a UUID")))
+}
+
+/// A name in a body.
+pub fn name<T: FromStr<Err = NameError>>(text: &str, pointer: &str) -> Result<T, Refused> {
+    text.parse().map_err(|error: NameError| Refused::at(Code::NameInvalid, pointer, error.to_string()))
+}
+
+/// A template in a body: `type`, which may name a class as `postgres.large`, or `type` and `class`.
+pub fn template(kind: &str, class: Option<&str>) -> Result<TemplateName, Refused> {
+    let text = class.map_or_else(|| kind.to_owned(), |class| format!("{kind}.{class}"));
+    text.parse().map_err(|error: TemplateNameError| Refused::at(Code::NameInvalid, "/type", error.to_string()))
 }
 
 /// `If-Match`.

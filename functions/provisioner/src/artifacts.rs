@@ -8,6 +8,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use bytes::Bytes;
 use conductor_domain::Code;
 use conductor_domain::operation::Failure;
+use conductor_terraform::engine::Engine;
 use conductor_terraform::module::{self, Module};
 use conductor_terraform::toolchain::{Manifest, Source, SourceError, current_platform};
 use sha2::{Digest, Sha256};
@@ -22,7 +23,7 @@ pub struct Artifacts {
     s3: Client,
     bucket: String,
     manifest: Mutex<Option<Arc<Manifest>>>,
-    modules: Mutex<Vec<(String, Arc<Module>)>>,
+    modules: Mutex<Vec<((String, Engine), Arc<Module>)>>,
 }
 
 impl Artifacts {
@@ -57,10 +58,11 @@ impl Artifacts {
         Ok(manifest)
     }
 
-    /// A template's module: fetched once, checked against its digest.
-    pub async fn module(&self, name: &str, sha256: &str) -> Result<Arc<Module>, Failure> {
+    /// A template's module as this engine reads it: fetched once, checked against its digest.
+    pub async fn module(&self, name: &str, sha256: &str, engine: Engine) -> Result<Arc<Module>, Failure> {
         let kept = self.modules.lock().ok();
-        let kept = kept.and_then(|kept| kept.iter().find(|(key, _)| key == sha256).map(|(_, module)| module.clone()));
+        let wanted = (sha256.to_owned(), engine);
+        let kept = kept.and_then(|kept| kept.iter().find(|(key, _)| *key == wanted).map(|(_, module)| module.clone()));
         if let Some(module) = kept {
             return Ok(module);
         }
@@ -69,11 +71,11 @@ impl Artifacts {
         if hex::encode(Sha256::digest(&content)) != sha256 {
             return Err(broken(format!("the artifact {name} is not what was published")));
         }
-        let module = module::open(&content, &module::Limits::default()).map_err(|error| broken(error.to_string()))?;
-        let module = Arc::new(module);
+        let module = module::open(&content, &module::Limits::default(), engine);
+        let module = Arc::new(module.map_err(|error| broken(error.to_string()))?);
         if let Ok(mut kept) = self.modules.lock() {
             kept.truncate(KEPT_MODULES - 1);
-            kept.insert(0, (sha256.to_owned(), module.clone()));
+            kept.insert(0, (wanted, module.clone()));
         }
         Ok(module)
     }

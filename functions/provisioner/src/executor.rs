@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use conductor_domain::Code;
 use conductor_domain::operation::{Changes, Diagnostic, During, Failure};
 use conductor_engine::{Control, Executor, Job, JobOutcome, Produced, Stop};
 use conductor_store::AwsConfig;
+use conductor_terraform::engine::{self, Engine};
 use conductor_terraform::events::Severity;
 use conductor_terraform::mask::{Masker, secrets_in};
 use conductor_terraform::mirror::{self, MirroredProvider};
@@ -17,18 +19,21 @@ use conductor_terraform::module::Module;
 use conductor_terraform::prepared::{self, Identity, Prepared};
 use conductor_terraform::process::{Control as Signal, Environment, Terraform};
 use conductor_terraform::project::{
-    self, AwsProvider, Backend, CREDENTIALS_FILE, Credentials, Project, S3Backend, credentials_file, write_private,
+    self, AwsProvider, Backend, BackendCredentials, CREDENTIALS_FILE, Credentials, Project, credentials_file,
+    write_private,
 };
 use conductor_terraform::run::{self, Action, Outcome, RunRequest, UpdateRule};
-use conductor_terraform::toolchain::{Artifact, Tool, Toolchain, current_platform};
+use conductor_terraform::state::State;
+use conductor_terraform::toolchain::{Artifact, Manifest, ManifestError, Tool, Toolchain, current_platform};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::artifacts::Artifacts;
+use crate::backend::Backends;
 use crate::config::Config;
 use crate::credentials::Sessions;
-use crate::state::StateObject;
+use crate::state::{self, StateObject};
 
 /// Room for unpacked toolchains: the AWS provider takes 707 MB (5.100.0, measured); the function has 4 GiB.
 const TOOLCHAIN_BYTES: u64 = 2_500_000_000;
@@ -37,8 +42,10 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Diagnostics that a failure keeps, and the longest text of one: a record has 400 KB.
 const MAX_DIAGNOSTICS: usize = 20;
 const MAX_TEXT: usize = 4 * 1024;
-/// The address of the provider that gets region and credentials.
-const AWS: &str = "registry.terraform.io/hashicorp/aws";
+/// How long `init` and reading a state may take together: a server that never answers would keep them.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(120);
+/// The addresses of the provider that gets region and credentials, in the registries of both engines.
+const AWS: [&str; 2] = ["registry.terraform.io/hashicorp/aws", "registry.opentofu.org/hashicorp/aws"];
 
 /// Runs terraform in this function.
 pub struct Terraforming {
@@ -46,9 +53,9 @@ pub struct Terraforming {
     aws: AwsConfig,
     artifacts: Artifacts,
     sessions: Sessions,
+    backends: Backends,
     toolchain: Toolchain,
     root: PathBuf,
-    state_bucket: String,
     region: String,
     endpoint_url: Option<String>,
 }
@@ -59,10 +66,21 @@ pub struct Ready {
     folder: WorkFolder,
     backend: Backend,
     action: Option<Action>,
-    state: StateObject,
+    /// The state, where it is in the stack's own bucket.
+    object: Option<StateObject>,
+    masker: Masker,
     module: Arc<Module>,
     /// While they live, nobody evicts the binaries.
     _tools: Vec<Tool>,
+}
+
+impl Ready {
+    async fn state(&self, control: &mut watch::Receiver<Signal>) -> Result<Option<State>, Failure> {
+        match &self.object {
+            Some(object) => object.read().await,
+            None => state::pulled(&self.terraform, &self.folder.0, &self.masker, control).await,
+        }
+    }
 }
 
 /// A work folder that is gone when it is let go: it holds credentials.
@@ -101,9 +119,9 @@ impl Terraforming {
                 config.names.state_bucket.clone(),
                 config.default_target.clone(),
             ),
+            backends: Backends::new(config, aws_sdk_secretsmanager::Client::new(aws)),
             toolchain: Toolchain::new(config.root.join("toolchain"), TOOLCHAIN_BYTES),
             root: config.root.clone(),
-            state_bucket: config.names.state_bucket.clone(),
             region: config.region.clone(),
             endpoint_url: config.endpoint_url.clone(),
         })
@@ -130,13 +148,11 @@ impl Terraforming {
 
     async fn choose(&self, job: &Job, anew: bool) -> Result<(Artifact, Vec<Artifact>), Failure> {
         let manifest = self.artifacts.manifest(anew).await?;
-        let missing = |error: conductor_terraform::toolchain::ManifestError| {
-            Failure::new(Code::ToolchainUnavailable, error.to_string())
-        };
+        let missing = |error: ManifestError| Failure::new(Code::ToolchainUnavailable, error.to_string());
         let engine = manifest.engine(&job.template.engine, &job.template.engine_version).map_err(missing)?;
         let needs = job.template.interface.providers.values();
         let providers: Result<Vec<Artifact>, _> =
-            needs.map(|need| manifest.provider(&need.source, &need.version).cloned()).collect();
+            needs.map(|need| provider(&manifest, &need.source, &need.version)).collect();
         Ok((engine.clone(), providers.map_err(missing)?))
     }
 
@@ -169,7 +185,7 @@ impl Terraforming {
     ) -> Result<BTreeMap<String, serde_json::Map<String, Value>>, Failure> {
         let mut configs = BTreeMap::new();
         for (name, need) in &job.template.interface.providers {
-            if need.source != AWS {
+            if !is_aws(&need.source) {
                 continue;
             }
             if session.is_none() {
@@ -193,32 +209,26 @@ impl Terraforming {
 
     async fn ready(&self, job: &Job) -> Result<Ready, Failure> {
         let folder = self.root.join("work").join(format!("{}-{}", job.operation, job.epoch));
-        let key = state_key(job);
-        let needs_cloud = job.template.interface.providers.values().any(|need| need.source == AWS);
-        let (tools, module, backend_session, provider_session) = futures::future::try_join4(
+        let needs_cloud = job.template.interface.providers.values().any(|need| is_aws(&need.source));
+        let engine: Engine = job
+            .template
+            .engine
+            .parse()
+            .map_err(|error: engine::UnknownEngine| Failure::new(Code::ToolchainUnavailable, error.to_string()))?;
+        let (tools, module, chosen, provider_session) = futures::future::try_join4(
             self.tools(job),
-            async { self.artifacts.module(&job.archive(), &job.template.sha256).await },
-            self.sessions.backend(job, &key),
+            async { self.artifacts.module(&job.archive(), &job.template.sha256, engine).await },
+            self.backends.choose(&self.sessions, job, &folder),
             async { if needs_cloud { self.sessions.provider(job).await } else { Ok(None) } },
         )
         .await?;
         let providers = self.providers(job, provider_session.as_ref(), &folder)?;
-        let state = StateObject::new(&self.aws, &backend_session, self.state_bucket.clone(), key.clone());
-        let there = if job.fresh { None } else { state.read().await? };
-        let action = match (job.during, &there) {
-            (During::Destroy, Some(_)) => Some(Action::Destroy),
-            (During::Destroy, None) => None,
-            (During::Create | During::Update, Some(_)) => Some(Action::Update),
-            (During::Create | During::Update, None) => Some(Action::Create),
+        let (backend, backend_session) = (chosen.backend, chosen.session);
+        let object = match (&backend, &backend_session) {
+            (Backend::S3(s3), Some(session)) => Some(StateObject::new(&self.aws, session, s3)),
+            _ => None,
         };
-        let backend = Backend::S3(S3Backend {
-            bucket: self.state_bucket.clone(),
-            key,
-            region: self.region.clone(),
-            profile: Some("backend".to_owned()),
-            credentials_file: Some(folder.join(CREDENTIALS_FILE)),
-            emulated: self.endpoint_url.is_some(),
-        });
+        let masker = masker(job, &backend);
         let inputs = inputs(job);
         let versions: BTreeMap<String, String> =
             tools.providers.iter().map(|(artifact, _)| (artifact.name.clone(), artifact.version.clone())).collect();
@@ -231,43 +241,70 @@ impl Terraforming {
             providers: &providers,
             backend: &backend,
         };
-        let mut profiles = vec![("backend", &backend_session)];
-        profiles.extend(provider_session.as_ref().map(|session| ("provider", session)));
+        let sessions = [("backend", &backend_session), ("provider", &provider_session)];
+        let profiles: Vec<(&str, &Credentials)> =
+            sessions.into_iter().filter_map(|(name, session)| Some((name, session.as_ref()?))).collect();
+        let configuration = project.configuration();
         let folder = self
             .write(folder, &project, &profiles, &tools)
             .map_err(|error| Failure::new(Code::Internal, format!("the work folder cannot be written: {error}")))?;
         let terraform = Terraform {
+            engine,
             binary: tools.terraform.path().join(&tools.engine.name),
             cli_config: folder.0.join("cli.tfrc"),
-            environment: Environment { endpoint_url: self.endpoint_url.clone(), ..Environment::default() },
+            environment: Environment {
+                endpoint_url: self.endpoint_url.clone(),
+                more: backend.environment(),
+                ..Environment::default()
+            },
         };
         let identity = Identity {
             module: job.template.sha256.clone(),
             engine: tools.engine.sha256.clone(),
             providers: tools.providers.iter().map(|(a, _)| (a.name.clone(), a.sha256.clone())).collect(),
-            backend: "s3",
+            backend: backend.kind(),
         };
+        let mut held = vec![tools.terraform];
+        held.extend(tools.providers.into_iter().map(|(_, tool)| tool));
+        let mut ready = Ready { terraform, folder, backend, action: None, object, masker, module, _tools: held };
+        let there =
+            tokio::time::timeout(PREPARE_TIMEOUT, self.initialise(&ready, &identity, &configuration, job.fresh));
+        let there = there.await.map_err(|_| {
+            let detail = format!("the state's backend ({}) does not answer", ready.backend.kind());
+            Failure::new(Code::TerraformFailed, detail)
+        })??;
+        ready.action = match (job.during, there) {
+            (During::Destroy, true) => Some(Action::Destroy),
+            (During::Destroy, false) => None,
+            (During::Create | During::Update, true) => Some(Action::Update),
+            (During::Create | During::Update, false) => Some(Action::Create),
+        };
+        Ok(ready)
+    }
+
+    /// Makes the work folder ready to run; whether there is a state. A fresh resource has none.
+    async fn initialise(
+        &self,
+        ready: &Ready,
+        identity: &Identity,
+        configuration: &BTreeMap<String, Vec<u8>>,
+        fresh: bool,
+    ) -> Result<bool, Failure> {
         let (_go, mut control) = watch::channel(Signal::Run);
-        let prepared = Prepared::ensure(
-            &self.root.join("prepared"),
-            &identity,
-            &project.configuration(),
-            &backend,
-            &terraform,
-            &mut control,
-        )
-        .await
-        .and_then(|prepared| prepared.copy_into(&folder.0, &backend));
-        if let Err(error) = prepared {
+        let root = self.root.join("prepared");
+        let prepared =
+            Prepared::ensure(&root, identity, configuration, &ready.backend, &ready.terraform, &mut control).await;
+        if let Err(error) = prepared.and_then(|prepared| prepared.copy_into(&ready.folder.0, &ready.backend)) {
             let detail = match &error {
-                prepared::PrepareError::Init(exit) => first_error(&exit.summary.diagnostics, &masker(job)),
+                prepared::PrepareError::Init(exit) => first_error(&exit.summary.diagnostics, &ready.masker),
                 other => other.to_string(),
             };
             return Err(Failure::new(Code::TerraformFailed, format!("init: {detail}")));
         }
-        let mut held = vec![tools.terraform];
-        held.extend(tools.providers.into_iter().map(|(_, tool)| tool));
-        Ok(Ready { terraform, folder, backend, action, state, module, _tools: held })
+        if fresh {
+            return Ok(false);
+        }
+        Ok(ready.state(&mut control).await?.is_some())
     }
 
     fn write(
@@ -282,7 +319,7 @@ impl Terraforming {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        fs::create_dir_all(&folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let folder = WorkFolder(folder);
         project::write(&folder.0, &project.files())?;
         write_private(&folder.0.join(CREDENTIALS_FILE), credentials_file(profiles)?.as_bytes())?;
@@ -290,7 +327,7 @@ impl Terraforming {
         Ok(folder)
     }
 
-    async fn attempt(&self, job: &Job, ready: &Ready, action: Action, signal: watch::Receiver<Signal>) -> JobOutcome {
+    async fn attempt(job: &Job, ready: &Ready, action: Action, signal: watch::Receiver<Signal>) -> JobOutcome {
         // What an attempt that never succeeded made is nobody's yet; a tainted part of it is made anew.
         let rule = if job.allow_replace || job.during == During::Create {
             UpdateRule { protected: Some(BTreeSet::new()), ..UpdateRule::default() }
@@ -314,7 +351,7 @@ impl Terraforming {
             if let Err(error) = init.await {
                 return JobOutcome::Failed(Failure::new(Code::TerraformFailed, format!("init: {error}")));
             }
-            outcome = run::run(request(), signal, |_| ()).await;
+            outcome = run::run(request(), signal.clone(), |_| ()).await;
         }
         match outcome {
             Ok(Outcome::Applied(applied)) => {
@@ -323,8 +360,11 @@ impl Terraforming {
                     change: applied.changes.change as u32,
                     destroy: applied.changes.destroy as u32,
                 };
-                match self.produced(job, ready, applied.outputs).await {
+                let mut signal = signal;
+                match produced(job, ready, applied.outputs, &mut signal).await {
                     Ok(outputs) => JobOutcome::Done(Produced { outputs, changes }),
+                    // The state is stored: whoever goes on reads them.
+                    Err(_) if *signal.borrow() != Signal::Run => JobOutcome::Interrupted,
                     Err(failure) => JobOutcome::Failed(failure),
                 }
             }
@@ -335,7 +375,7 @@ impl Terraforming {
                 JobOutcome::WouldReplace(changes.iter().map(shown).collect())
             }
             Ok(Outcome::Interrupted(_)) => JobOutcome::Interrupted,
-            Ok(Outcome::Failed(failure)) => JobOutcome::Failed(failed(&failure, &masker(job))),
+            Ok(Outcome::Failed(failure)) => JobOutcome::Failed(failed(&failure, &ready.masker)),
             Err(run::RunError::Process(error)) => {
                 tracing::error!(%error, "a terraform process could not be run to its end; this function ends");
                 if matches!(error, conductor_terraform::process::ProcessError::ProcessLeft { .. }) {
@@ -345,28 +385,30 @@ impl Terraforming {
             }
         }
     }
+}
 
-    /// The outputs: from the apply's own events where none is sensitive, else from the state.
-    async fn produced(
-        &self,
-        job: &Job,
-        ready: &Ready,
-        told: Option<BTreeMap<String, Value>>,
-    ) -> Result<BTreeMap<String, (Value, bool)>, Failure> {
-        if job.during == During::Destroy {
-            ready.state.remove().await;
-            return Ok(BTreeMap::new());
+/// The outputs: from the apply's own events where none is sensitive, else from the state.
+async fn produced(
+    job: &Job,
+    ready: &Ready,
+    told: Option<BTreeMap<String, Value>>,
+    signal: &mut watch::Receiver<Signal>,
+) -> Result<BTreeMap<String, (Value, bool)>, Failure> {
+    if job.during == During::Destroy {
+        match &ready.object {
+            Some(object) => object.remove().await,
+            None => state::remove_file(&ready.backend),
         }
-        let outputs = &ready.module.interface.outputs;
-        match told {
-            Some(told) if told.len() == outputs.len() => {
-                Ok(told.into_iter().map(|(name, value)| (name, (value, false))).collect())
-            }
-            _ => {
-                let state = ready.state.read().await?;
-                let outputs = state.map(|state| state.outputs).unwrap_or_default();
-                Ok(outputs.into_iter().map(|(name, output)| (name, (output.value, output.sensitive))).collect())
-            }
+        return Ok(BTreeMap::new());
+    }
+    match told {
+        Some(told) if told.len() == ready.module.interface.outputs.len() => {
+            Ok(told.into_iter().map(|(name, value)| (name, (value, false))).collect())
+        }
+        _ => {
+            let state = ready.state(signal).await?;
+            let outputs = state.map(|state| state.outputs).unwrap_or_default();
+            Ok(outputs.into_iter().map(|(name, output)| (name, (output.value, output.sensitive))).collect())
         }
     }
 }
@@ -394,17 +436,25 @@ impl Executor for Terraforming {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            outcome = self.attempt(job, &ready, action, signal) => outcome,
+            outcome = Self::attempt(job, &ready, action, signal) => outcome,
             () = relay => JobOutcome::Interrupted,
         }
     }
 }
 
-/// The key of a resource's state: the part of its location after the bucket.
-fn state_key(job: &Job) -> String {
-    let location = &job.resource.state_location.location;
-    let path = location.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
-    path.map_or_else(|| location.clone(), |(_, key)| key.to_owned())
+/// Whether a provider gets region and credentials.
+fn is_aws(source: &str) -> bool {
+    AWS.contains(&source)
+}
+
+/// A packed provider under the address that the template has for it; the one of OpenTofu's registry may be packed under
+/// the other's.
+fn provider(manifest: &Manifest, source: &str, version: &str) -> Result<Artifact, ManifestError> {
+    let found = manifest.provider(source, version).or_else(|missing| {
+        let packed = engine::packed_address(source);
+        packed.and_then(|packed| manifest.provider(&packed, version).ok()).ok_or(missing)
+    })?;
+    Ok(Artifact { name: source.to_owned(), ..found.clone() })
 }
 
 /// The parameters, and what Conductor itself gives to a module that declares it.
@@ -412,18 +462,18 @@ fn inputs(job: &Job) -> BTreeMap<String, Value> {
     let mut inputs: BTreeMap<String, Value> =
         job.inputs.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let resource = &job.resource;
+    let mut tags = json!({
+        "conductor:organisation": job.organisation,
+        "conductor:environment": resource.environment,
+        "conductor:resource": resource.id,
+    });
+    if let Some(application) = &resource.created_for {
+        tags["conductor:application"] = json!(application);
+    }
     let own = [
         ("conductor_resource_id", json!(resource.id)),
         ("conductor_name", json!(resource.name)),
-        (
-            "conductor_tags",
-            json!({
-                "conductor:organisation": job.organisation,
-                "conductor:environment": resource.environment,
-                "conductor:application": resource.created_for,
-                "conductor:resource": resource.id,
-            }),
-        ),
+        ("conductor_tags", tags),
     ];
     for (name, value) in own {
         if job.template.interface.inputs.contains_key(name) {
@@ -433,15 +483,20 @@ fn inputs(job: &Job) -> BTreeMap<String, Value> {
     inputs
 }
 
-/// Masks what must not be shown of a job.
-fn masker(job: &Job) -> Masker {
-    let secrets = job.sensitive.iter().filter_map(|name| job.inputs.get(name)).flat_map(secrets_in);
-    Masker::new(secrets)
+/// Masks what must not be shown of a job and its backend.
+fn masker(job: &Job, backend: &Backend) -> Masker {
+    let inputs = job.sensitive.iter().filter_map(|name| job.inputs.get(name)).flat_map(secrets_in);
+    let credentials = backend.credentials().into_iter().flat_map(BackendCredentials::secrets).map(str::to_owned);
+    Masker::new(inputs.chain(credentials))
 }
 
 fn first_error(diagnostics: &[conductor_terraform::events::Diagnostic], masker: &Masker) -> String {
     let first = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error);
-    first.map_or_else(|| "terraform gave no reason".to_owned(), |diagnostic| masker.apply(&diagnostic.summary))
+    let text = first.map_or_else(
+        || "terraform gave no reason".to_owned(),
+        |diagnostic| format!("{} {}", diagnostic.summary, diagnostic.detail),
+    );
+    short(masker.apply(text.trim()))
 }
 
 /// A text that fits into a record.

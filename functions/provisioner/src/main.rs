@@ -1,6 +1,7 @@
 //! The provisioner: woken by SQS, it carries out one operation with terraform, and then what became ready by it.
 
 mod artifacts;
+mod backend;
 mod config;
 mod credentials;
 mod executor;

@@ -1,4 +1,8 @@
-//! A resource's state object, with the operation's own session: nothing else could be read with it.
+//! A resource's state: an object in the stack's own bucket, read with the operation's own session (nothing else could be
+//! read with it); in any other backend, what terraform itself reads there.
+
+use std::fs;
+use std::path::Path;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Credentials as Keys;
@@ -6,8 +10,15 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use conductor_domain::Code;
 use conductor_domain::operation::Failure;
 use conductor_store::AwsConfig;
-use conductor_terraform::project::Credentials;
+use conductor_terraform::mask::Masker;
+use conductor_terraform::process::{Control, Terraform};
+use conductor_terraform::project::{Backend, Credentials, S3Backend};
+use conductor_terraform::pull::{PullError, pull};
 use conductor_terraform::state::{self, State};
+use tokio::sync::watch;
+
+/// The most that is kept of what terraform says about a state that it cannot read.
+const MAX_TEXT: usize = 2_000;
 
 /// The state object of one operation.
 pub struct StateObject {
@@ -17,26 +28,25 @@ pub struct StateObject {
 }
 
 impl StateObject {
-    /// The object under this key, read with this session.
-    pub fn new(config: &AwsConfig, session: &Credentials, bucket: String, key: String) -> Self {
+    /// The object of this backend, read with this session.
+    pub fn new(config: &AwsConfig, session: &Credentials, backend: &S3Backend) -> Self {
         let keys =
             Keys::new(&session.access_key_id, &session.secret_access_key, session.session_token.clone(), None, "state");
         let builder = aws_sdk_s3::config::Builder::from(config)
             .credentials_provider(keys)
             .force_path_style(config.endpoint_url().is_some());
-        Self { s3: Client::from_conf(builder.build()), bucket, key }
+        Self { s3: Client::from_conf(builder.build()), bucket: backend.bucket.clone(), key: backend.key.clone() }
     }
 
     /// The state; `None` where there is none.
     pub async fn read(&self) -> Result<Option<State>, Failure> {
-        let failed = |why: &str| Failure::new(Code::TerraformFailed, format!("the state cannot be read: {why}"));
         match self.s3.get_object().bucket(&self.bucket).key(&self.key).send().await {
             Ok(object) => {
-                let content = object.body.collect().await.map_err(|_| failed("it broke off"))?.to_vec();
-                state::parse(&content).map(Some).map_err(|error| failed(&error.to_string()))
+                let content = object.body.collect().await.map_err(|_| unreadable("it broke off"))?.to_vec();
+                state::parse(&content).map(Some).map_err(|error| unreadable(&error.to_string()))
             }
             Err(error) if error.code() == Some("NoSuchKey") => Ok(None),
-            Err(error) => Err(failed(error.code().unwrap_or("no answer"))),
+            Err(error) => Err(unreadable(error.code().unwrap_or("no answer"))),
         }
     }
 
@@ -46,4 +56,37 @@ impl StateObject {
             tracing::warn!(code = error.code(), key = self.key, "an empty state was left behind");
         }
     }
+}
+
+/// The state that terraform reads in a prepared work folder; `None` where there is none.
+pub async fn pulled(
+    terraform: &Terraform,
+    work: &Path,
+    masker: &Masker,
+    control: &mut watch::Receiver<Control>,
+) -> Result<Option<State>, Failure> {
+    pull(terraform, work, control).await.map_err(|error| match error {
+        PullError::Failed { stderr } => {
+            unreadable(&masker.apply(stderr.trim()).chars().take(MAX_TEXT).collect::<String>())
+        }
+        other => unreadable(&other.to_string()),
+    })
+}
+
+/// Removes the empty state that a destroy leaves in a file. On other backends it stays: terraform has no command for it.
+pub fn remove_file(backend: &Backend) {
+    let Backend::Local { path } = backend else { return };
+    let mut backup = path.clone().into_os_string();
+    backup.push(".backup");
+    for file in [path.as_path(), Path::new(&backup)] {
+        if let Err(error) = fs::remove_file(file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, file = %file.display(), "an empty state was left behind");
+        }
+    }
+}
+
+fn unreadable(why: &str) -> Failure {
+    Failure::new(Code::TerraformFailed, format!("the state cannot be read: {why}"))
 }

@@ -70,7 +70,8 @@ codes! {
     TooManyDependencies "too_many_dependencies" 422 "A resource would have over 20 dependencies";
     ChangeTooLarge "change_too_large" 422 "The change touches more records than one commit can";
     TooManyConsumers "too_many_consumers" 409 "A resource would have over 1,000 consumers";
-    SharingModeUnavailable "sharing_mode_unavailable" 422 "This sharing mode is not available yet";
+    PoolUnknown "pool_unknown" 422 "The file names a pool that the environment does not have";
+    ResourceUnusable "resource_unusable" 422 "The existing resource is not there, not Active, or not visible from here";
     ServicePortAmbiguous "service_port_ambiguous" 422 "The service has not exactly one port";
 
     EnvironmentNotFound "environment_not_found" 404 "There is no such environment";
@@ -80,6 +81,16 @@ codes! {
     ApplicationInUse "application_in_use" 409 "The application has resources or unfinished deployments";
     DeploymentNotFound "deployment_not_found" 404 "There is no such deployment";
     ResourceNotFound "resource_not_found" 404 "There is no such resource";
+    ResourceInUse "resource_in_use" 409 "The resource is in use";
+    ResourceExists "resource_exists" 409 "The resource is known already";
+    ResourceExternal "resource_external" 409 "Conductor did not make the resource, and does not change it";
+    ConsumerNotFound "consumer_not_found" 404 "The resource has no such consumer";
+    ConsumerFromFile "consumer_from_file" 409 "A Score file made the consumer; deploy or tear down its workload";
+    PoolNotFound "pool_not_found" 404 "There is no such pool";
+    EnvironmentProtected "environment_protected" 409 "The environment is protected from destroying anything";
+    DeploymentUnfinished "deployment_unfinished" 409 "The deployment has not succeeded";
+    NotRetryable "not_retryable" 409 "Only what failed, was cancelled or timed out can be tried again";
+    Superseded "superseded" 409 "A later deployment took its place";
     OutputNotFound "output_not_found" 404 "The resource has no such output";
     TemplateNotFound "template_not_found" 404 "There is no such resource template or version";
     VersionInvalid "version_invalid" 400 "The version is not a semantic version";

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::identity::Mode;
 use crate::ids::{DeploymentId, OperationId, ResourceId};
 use crate::name::{ApplicationName, EnvironmentName, WorkloadName};
+use crate::pool::PoolKey;
 
 /// A name in a workload's file, wherever the workload is deployed: what holds a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,6 +34,18 @@ pub enum ConsumerKey {
         /// Which one.
         resource: ResourceId,
     },
+    /// An application, or one of its workloads, that the API named.
+    Api {
+        /// Its environment.
+        environment: EnvironmentName,
+        /// The application.
+        application: ApplicationName,
+        /// The workload; none for the whole application.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workload: Option<WorkloadName>,
+    },
+    /// The pool whose free member it is.
+    Pool(PoolKey),
 }
 
 impl ConsumerKey {
@@ -43,14 +56,44 @@ impl ConsumerKey {
                 format!("workload\0{}\0{}\0{}\0{}", h.environment, h.application, h.workload, h.resource)
             }
             ConsumerKey::Resource { resource } => format!("resource\0{resource}"),
+            ConsumerKey::Api { environment, application, workload } => {
+                let workload = workload.as_ref().map_or("", WorkloadName::as_str);
+                format!("api\0{environment}\0{application}\0{workload}")
+            }
+            ConsumerKey::Pool(pool) => format!("pool\0{}\0{}", pool.environment, pool.name),
         };
         hex::encode(&Sha256::digest(text.as_bytes())[..12])
     }
 
-    /// The workload, where it is one.
+    /// The workload, where a file of one made it.
     pub fn workload(&self) -> Option<(&EnvironmentName, &ApplicationName, &WorkloadName)> {
         match self {
             ConsumerKey::Workload(h) => Some((&h.environment, &h.application, &h.workload)),
+            ConsumerKey::Resource { .. } | ConsumerKey::Api { .. } | ConsumerKey::Pool(_) => None,
+        }
+    }
+
+    /// What made a consumer with this key.
+    pub fn origin(&self) -> Origin {
+        match self {
+            ConsumerKey::Workload(_) => Origin::File,
+            ConsumerKey::Resource { .. } => Origin::Dependency,
+            ConsumerKey::Api { .. } => Origin::Api,
+            ConsumerKey::Pool(_) => Origin::Pool,
+        }
+    }
+
+    /// Who it is, for people; none for a resource, whose name must be looked up.
+    pub fn label(&self) -> Option<String> {
+        match self {
+            ConsumerKey::Workload(h) => Some(format!("{}/{} in {}", h.application, h.workload, h.environment)),
+            ConsumerKey::Api { environment, application, workload: Some(workload) } => {
+                Some(format!("{application}/{workload} in {environment}"))
+            }
+            ConsumerKey::Api { environment, application, workload: None } => {
+                Some(format!("{application} in {environment}"))
+            }
+            ConsumerKey::Pool(pool) => Some(format!("the pool {} in {}", pool.name, pool.environment)),
             ConsumerKey::Resource { .. } => None,
         }
     }
@@ -67,6 +110,8 @@ pub enum Origin {
     Api,
     /// Another resource's dependency.
     Dependency,
+    /// A pool, for its free members.
+    Pool,
 }
 
 /// A consumer of a resource.
@@ -77,8 +122,6 @@ pub struct Consumer {
     pub resource: ResourceId,
     /// Who.
     pub key: ConsumerKey,
-    /// What made it.
-    pub origin: Origin,
     /// When.
     pub added_at: Timestamp,
     /// The release that is removing it, while the destroy has not succeeded.
@@ -101,4 +144,8 @@ pub struct Holding {
     pub mode: Mode,
     /// The deployment that took it.
     pub deployment: DeploymentId,
+    /// Keyed hash of the parameters that the workload last asked for, hex. Where a mode takes what is there, the same
+    /// wish again changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::ids::DeploymentId;
 use crate::lane::LaneKey;
 use crate::name::WorkloadName;
-use crate::operation::{Failure, IllegalTransition, OperationStatus, PATIENCE};
+use crate::operation::{Failure, IllegalTransition, OperationStatus, PATIENCE, ReleaseRequest};
 
 /// What a deployment is for.
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -20,6 +20,10 @@ pub enum DeploymentKind {
     Apply,
     /// A workload, or all of an application, lets go of everything.
     Teardown,
+    /// One resource is let go over the API.
+    Release,
+    /// A pool makes members, or lets go of them.
+    Pool,
 }
 
 /// Where a deployment stands.
@@ -141,11 +145,14 @@ pub struct Options {
     pub upgrade: bool,
     /// Names of resources that a plan may delete from or replace.
     pub allow_replace: Vec<String>,
+    /// Names of resources that may be destroyed although the environment is protected.
+    #[serde(default)]
+    pub allow_destroy: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { prune: true, refresh: false, upgrade: false, allow_replace: Vec::new() }
+        Self { prune: true, refresh: false, upgrade: false, allow_replace: Vec::new(), allow_destroy: Vec::new() }
     }
 }
 
@@ -173,12 +180,18 @@ pub struct Deployment {
     pub status: DeploymentStatus,
     /// When it got that status.
     pub entered_at: Timestamp,
-    /// The environment and the application.
+    /// The environment, and the application, pool or resource.
     pub lane: LaneKey,
     /// Its number in the lane.
     pub number: u64,
-    /// The workload; none for a teardown of all.
+    /// The workload; none for a teardown of all, a release, a pool.
     pub workload: Option<WorkloadName>,
+    /// What a deployment of kind [`DeploymentKind::Release`] lets go of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lets_go: Option<ReleaseRequest>,
+    /// The deployment of the same file that this one tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<DeploymentId>,
     /// What the request said beside the file.
     pub options: Options,
     /// The commit that the user says the file is from.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::backend::BackendSpec;
 use crate::name::EnvironmentName;
 
 /// The role that the provider's session of an operation assumes.
@@ -56,6 +57,9 @@ pub struct EnvironmentSpec {
     /// The role to assume; the stack's default target role where none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
+    /// Where the states of its resources are; the stack's own bucket where nothing is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<BackendSpec>,
     /// Refuses to destroy anything. Kept, and not yet enforced.
     #[serde(default)]
     pub protected: bool,

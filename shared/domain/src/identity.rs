@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::consumer::HoldingKey;
+use crate::ids::ResourceId;
+use crate::name::EnvironmentName;
 use crate::score::Sharing;
 
 /// The class that is not written.
@@ -42,6 +44,11 @@ impl IdentityKey {
         Self(hex::encode(Sha256::digest(parts.join("\0").as_bytes())))
     }
 
+    /// What is shared by a name.
+    pub fn shared(environment: &EnvironmentName, name: &str) -> Self {
+        Self::of(&["shared", environment.as_str(), name])
+    }
+
     /// 64 hex digits.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -73,8 +80,9 @@ pub fn mode(sharing: &Sharing) -> Mode {
     }
 }
 
-/// The identity of what a holder asks for, or `None` where the mode has none that can be computed from the file alone.
-/// `class` is the one in force: the file's, else the environment's, else [`DEFAULT_CLASS`].
+/// The identity of what a holder asks for, or `None` where the mode has none that can be computed from the file alone:
+/// see [`by_parameters`] and [`own`] for the others. `class` is the one in force: the file's, else the environment's,
+/// else [`DEFAULT_CLASS`].
 pub fn identity(kind: &str, class: &str, sharing: &Sharing, holder: &HoldingKey) -> Option<Identity> {
     let environment = holder.environment.as_str();
     let (mode, key, name) = match sharing {
@@ -90,17 +98,40 @@ pub fn identity(kind: &str, class: &str, sharing: &Sharing, holder: &HoldingKey)
             ]),
             format!("{}.{}.{}", holder.application, holder.workload, holder.resource),
         ),
-        Sharing::Named { name } => (Mode::Shared, IdentityKey::of(&["shared", environment, name]), name.clone()),
+        Sharing::Named { name } => (Mode::Shared, IdentityKey::shared(&holder.environment, name), name.clone()),
         Sharing::ScoreId { id } => {
             (Mode::ScoreId, IdentityKey::of(&["id", environment, kind, class, id]), format!("{kind}.{class}#{id}"))
         }
-        Sharing::Existing { .. }
-        | Sharing::ByParameters
-        | Sharing::Matching { .. }
-        | Sharing::Always
-        | Sharing::Pool { .. } => return None,
+        Sharing::Always => {
+            (Mode::Always, IdentityKey::of(&["always", environment, kind]), format!("{kind}.{environment}"))
+        }
+        Sharing::Existing { .. } | Sharing::ByParameters | Sharing::Matching { .. } | Sharing::Pool { .. } => {
+            return None;
+        }
     };
     Some(Identity { mode, key, name })
+}
+
+/// The identity of what is shared by equal parameters; `hash` is their keyed hash, hex.
+pub fn by_parameters(kind: &str, class: &str, environment: &EnvironmentName, hash: &str) -> Identity {
+    let short = hash.get(..8).unwrap_or(hash);
+    Identity {
+        mode: Mode::Parameters,
+        key: IdentityKey::of(&["parameters", environment.as_str(), kind, class, hash]),
+        name: format!("{kind}.{class}.{short}"),
+    }
+}
+
+/// The identity of what is found by other means than a key: its own id. `stem` begins its name.
+pub fn own(mode: Mode, stem: &str, id: ResourceId) -> Identity {
+    let text = id.to_string();
+    let short = text.rsplit('-').next().unwrap_or_default();
+    Identity { mode, key: IdentityKey::of(&["own", &text]), name: format!("{stem}.{short}") }
+}
+
+/// The identity of a resource that Conductor did not make.
+pub fn external(environment: &EnvironmentName, kind: &str, existing_id: &str) -> IdentityKey {
+    IdentityKey::of(&["external", environment.as_str(), kind, existing_id])
 }
 
 impl IdentityKey {

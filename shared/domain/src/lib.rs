@@ -4,6 +4,8 @@
 
 pub mod application;
 pub mod audit;
+pub mod backend;
+pub mod candidate;
 pub mod code;
 pub mod consumer;
 pub mod deployment;
@@ -13,6 +15,7 @@ pub mod ids;
 pub mod lane;
 pub mod name;
 pub mod operation;
+pub mod pool;
 pub mod principal;
 pub mod resource;
 pub mod score;

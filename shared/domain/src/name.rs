@@ -87,6 +87,8 @@ names! {
     ApplicationName, "application";
     /// A workload of an application: a Score file's `metadata.name`, or `main`.
     WorkloadName, "workload";
+    /// A pool of an environment.
+    PoolName, "pool";
 }
 
 impl WorkloadName {

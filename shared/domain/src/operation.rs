@@ -1,6 +1,6 @@
 //! Operations: one deployment's work on one resource.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -196,8 +196,9 @@ pub enum Action {
 pub struct AcquireRequest {
     /// The template, with the class in force.
     pub template: TemplateName,
-    /// The version for a new resource.
-    pub version: semver::Version,
+    /// The version for a new resource; none where what is there was not made by Conductor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<semver::Version>,
     /// True where the file pins the version, so that an existing resource moves to it.
     pub pinned: bool,
     /// How the resource is found.
@@ -215,9 +216,30 @@ pub struct AcquireRequest {
     /// Resources of the same file that it depends on, by name, with their operation's number.
     #[serde(default)]
     pub dependencies: Vec<Dependency>,
-    /// True where the resource stays when its last consumer leaves.
-    #[serde(default)]
-    pub retain: bool,
+    /// Whether the resource stays when its last consumer leaves, where the file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain: Option<bool>,
+    /// The name that the resource had in the file before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<String>,
+    /// Where parameters come from that the file does not give.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, Source>,
+}
+
+/// Where a parameter's value comes from.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// The Score file.
+    File,
+    /// The environment, for files that do not give it.
+    EnvironmentDefault,
+    /// The environment, whatever the file says.
+    EnvironmentFixed,
+    /// The pool.
+    Pool,
 }
 
 /// A resource of the same file that an acquire depends on.
@@ -239,8 +261,9 @@ pub struct Dependency {
 pub struct ReleaseRequest {
     /// The resource.
     pub resource: ResourceId,
-    /// The consumer that leaves.
-    pub consumer: ConsumerKey,
+    /// The consumer that leaves; none where a resource without consumers itself is to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<ConsumerKey>,
 }
 
 /// What an operation is asked to do.
@@ -324,6 +347,104 @@ impl From<crate::Refusal> for Failure {
     }
 }
 
+/// Why an operation ended with its effect.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reason {
+    /// For a person; never holds a secret.
+    pub text: String,
+    /// The parameters that change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterChange>,
+    /// What matching looked at, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Weighed>,
+    /// Who else uses the resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
+    /// In a dry run: what else may happen, as something is not known yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub otherwise: Vec<Prospect>,
+    /// In a dry run: what decides between them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decided_by: Vec<String>,
+}
+
+/// What a dry run says of an operation.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Prospect {
+    /// See [`Effect::Created`].
+    Created,
+    /// See [`Effect::Linked`].
+    Linked,
+    /// See [`Effect::Updated`].
+    Updated,
+    /// See [`Effect::Unchanged`].
+    Unchanged,
+    /// See [`Effect::Released`].
+    Released,
+    /// See [`Effect::Destroyed`].
+    Destroyed,
+    /// See [`Effect::Retained`].
+    Retained,
+    /// Others use the resource, and it would have to change.
+    Conflict,
+    /// It fails for another reason.
+    Failed,
+    /// Something that it depends on does not succeed.
+    Skipped,
+}
+
+impl From<Effect> for Prospect {
+    fn from(effect: Effect) -> Self {
+        match effect {
+            Effect::Created => Self::Created,
+            Effect::Linked => Self::Linked,
+            Effect::Updated => Self::Updated,
+            Effect::Unchanged => Self::Unchanged,
+            Effect::Released => Self::Released,
+            Effect::Destroyed => Self::Destroyed,
+            Effect::Retained => Self::Retained,
+        }
+    }
+}
+
+/// A parameter that changes.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParameterChange {
+    /// The parameter.
+    pub name: String,
+    /// What it is; `null` where it is nothing, or sensitive.
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
+    pub from: Value,
+    /// What it shall be; `null` where it is nothing, sensitive, or not known yet.
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
+    pub to: Value,
+    /// True where neither is shown.
+    #[serde(default)]
+    pub sensitive: bool,
+}
+
+/// A candidate of matching.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Weighed {
+    /// The resource.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub resource: ResourceId,
+    /// Its name.
+    pub name: String,
+    /// Why it was not taken; none for the one that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
 /// An operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -351,6 +472,9 @@ pub struct Operation {
     /// How it ended, if it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// The resource, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<ResourceId>,

@@ -6,10 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::candidate::{CandidateKey, Scope};
 use crate::identity::{IdentityKey, Mode};
 use crate::ids::{DeploymentId, OperationId, ResourceId};
 use crate::name::{ApplicationName, EnvironmentName};
 use crate::operation::{During, IllegalTransition};
+use crate::pool::PoolKey;
 use crate::template::TemplateName;
 
 /// The most dependencies of a resource.
@@ -170,12 +172,14 @@ pub struct Resource {
     pub name: String,
     /// The template.
     pub template: TemplateName,
-    /// The template's version.
-    pub version: semver::Version,
+    /// The template's version; none for what Conductor did not make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<semver::Version>,
     /// Where it lives.
     pub environment: EnvironmentName,
-    /// The application that made it.
-    pub created_for: ApplicationName,
+    /// The application that it was made for; none for a pool's, and for what Conductor did not make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_for: Option<ApplicationName>,
     /// How it is found.
     pub mode: Mode,
     /// By which key; freed when it is gone.
@@ -191,6 +195,21 @@ pub struct Resource {
     pub consumers: u32,
     /// How many operations wait for its reservation to end.
     pub waiters: u32,
+    /// How many consumers it may have, where whoever made it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_consumers: Option<u32>,
+    /// Where matching finds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Scope>,
+    /// True where matching with the scope `global` finds it, and every environment may name it.
+    #[serde(default)]
+    pub published: bool,
+    /// The pool that it was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolKey>,
+    /// Its id where it lives, for what Conductor did not make: it is used, never changed and never destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<String>,
     /// What it depends on.
     #[serde(default)]
     pub depends_on: Vec<ResourceId>,
@@ -199,10 +218,12 @@ pub struct Resource {
     /// True where it stays when its last consumer leaves.
     #[serde(default)]
     pub retain: bool,
-    /// The deployment that made it.
-    pub created_by: DeploymentId,
+    /// The deployment that made it; none for what Conductor did not make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<DeploymentId>,
     /// The deployment that last changed it.
-    pub updated_by: DeploymentId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_by: Option<DeploymentId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -217,6 +238,19 @@ impl Resource {
             None if self.waiters > 0 => Some(self.updated_at),
             None => None,
         }
+    }
+
+    /// Where matching finds it.
+    pub fn candidacies(&self) -> impl Iterator<Item = CandidateKey> {
+        let published = self.published.then_some(Scope::Global).filter(|scope| self.candidate.as_ref() != Some(scope));
+        let scopes = self.candidate.iter().cloned().chain(published);
+        scopes.map(|scope| CandidateKey { scope, template: self.template.clone() })
+    }
+
+    /// True where one more consumer may come; `most` is what the one who asks allows, ourselves included.
+    pub fn has_room(&self, most: Option<u32>) -> bool {
+        let most = [most, self.max_consumers].into_iter().flatten().min();
+        most.is_none_or(|most| self.consumers + self.waiters < most)
     }
 
     /// Takes an event: the new status and the time it was entered.

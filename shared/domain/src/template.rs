@@ -177,6 +177,9 @@ pub struct TemplateVersion {
     pub engine: String,
     /// The engine's version constraint in terraform's words; empty for any.
     pub engine_version: String,
+    /// True where resources made from it stay when their last consumer leaves, unless the file says otherwise.
+    #[serde(default)]
+    pub retain: bool,
     /// When it was published.
     pub created_at: Timestamp,
     /// By whom.

@@ -2,10 +2,12 @@
 //!
 //! The verdict on every example and every mutation is that of a JSON Schema validator with the official schema.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use conductor_domain::score::{EdgeKind, ScoreFile, Sharing, check_schema, order, parse};
+use conductor_domain::score::{Plan, Requirement, ScoreFile, check_schema, order, parse};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Mutations of each example.
@@ -42,11 +44,6 @@ fn value_of(text: &str) -> Value {
     serde_saphyr::from_str(text).expect("an example is YAML")
 }
 
-fn example(name: &str) -> ScoreFile {
-    let text = fs::read_to_string(data().join("examples").join(name)).expect(name);
-    parse(&text).expect(name)
-}
-
 #[test]
 fn every_official_example_is_read_and_ordered() {
     let examples = examples();
@@ -66,33 +63,34 @@ fn every_official_example_is_read_and_ordered() {
 }
 
 #[test]
-fn what_the_examples_need_is_found_in_them() {
-    let file = example("resources-dns-score.yaml");
-    let plan = order(&file).expect("a plan");
-    assert_eq!(plan.order, ["dns", "route"]);
-    assert_eq!(plan.edges["route"].get("dns"), Some(&EdgeKind::Output));
-    let params = file.resources["route"].params.clone().map(Value::Object);
-    assert_eq!(params, Some(json!({"host": "${resources.dns.host}", "path": "/", "port": 8080})));
+fn what_every_example_needs_and_in_which_order() {
+    let lines = examples().into_iter().map(|(name, text)| {
+        let file = parse(&text).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
+        let plan = order(&file).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
+        format!("{name}\n{}", shown(&file, &plan))
+    });
+    insta::assert_snapshot!(lines.collect::<String>());
+}
 
-    let file = example("samples-aks-store-demo-makeline-score.yaml");
-    assert_eq!(file.resources["orders-queue"].sharing, Sharing::ScoreId { id: "orders-queue".into() });
-    assert_eq!(file.resources["orders-database"].sharing, Sharing::Dedicated);
-    assert_eq!(order(&file).expect("a plan").order, ["orders-database", "orders-queue"]);
+/// What a workload publishes and needs (type, class, sharing, parameters), a line each; then the operations in their
+/// order, with what each depends on, and why.
+fn shown(file: &ScoreFile, plan: &Plan) -> String {
+    let mut text = String::new();
+    if let Some(service) = &file.service {
+        let _ = writeln!(text, "  publishes {}", as_json(&service.ports));
+    }
+    for (name, Requirement { kind, class, sharing, params, .. }) in &file.resources {
+        let class = class.as_deref().unwrap_or("default");
+        let _ = writeln!(text, "  needs {name}: {kind} {class} {} {}", as_json(sharing), as_json(params));
+    }
+    for (index, name) in plan.order.iter().enumerate() {
+        let _ = writeln!(text, "  {}. {name} {}", index + 1, as_json(&plan.edges[name]));
+    }
+    text
+}
 
-    let file = example("samples-onlineboutique-frontend-score.yaml");
-    assert_eq!(file.resources.len(), 10);
-    assert_eq!(order(&file).expect("a plan").order, ["dns", "route"]);
-
-    let file = example("spec-score-full.yaml");
-    assert_eq!(file.name.as_deref(), Some("example-workload-name123"));
-    assert_eq!(file.resources["resource-one1"].kind, "Resource-One");
-    assert_eq!(file.resources["resource-one1"].class, None);
-    assert_eq!(file.resources["resource-three"].sharing, Sharing::ScoreId { id: "shared-type-three".into() });
-    let ports = file.service.expect("a service").ports;
-    assert_eq!((ports["port-one"].port, ports["port-one"].target_port), (1000, 10000));
-    assert_eq!((ports["port-two2"].port, ports["port-two2"].target_port), (8000, 8000));
-
-    assert!(example("samples-onlineboutique-ad-score.yaml").resources.is_empty());
+fn as_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("JSON")
 }
 
 #[test]

@@ -3,23 +3,50 @@
 mod decide;
 mod picture;
 mod reserve;
+mod seek;
+mod tell;
+mod weigh;
 
-use conductor_domain::consumer::{Consumer, ConsumerKey, Holding, HoldingKey, Origin};
-use conductor_domain::operation::{AcquireRequest, During, Effect, Operation, ReleaseRequest, WaitingFor};
+use std::collections::BTreeSet;
+
+use conductor_domain::consumer::{Consumer, ConsumerKey, Holding, HoldingKey};
+use conductor_domain::identity::{Mode, identity, mode};
+use conductor_domain::ids::ResourceId;
+use conductor_domain::operation::{
+    AcquireRequest, During, Effect, Operation, Prospect, Reason, ReleaseRequest, WaitingFor,
+};
+use conductor_domain::pool::Member;
 use conductor_domain::principal::Caller;
-use conductor_domain::resource::{MAX_CONSUMERS, Resource, Waiter};
+use conductor_domain::resource::{MAX_CONSUMERS, Resource, ResourceStatus, Waiter};
+use conductor_domain::score::Sharing;
+use conductor_domain::template::check_parameters;
 use conductor_domain::{Code, Refusal};
 use jiff::Timestamp;
 
 use crate::claim::{Appended, Claimed};
 use crate::commit::Draft;
+use crate::pools::Patience;
 use crate::port::{Clock, Ports, Versioned};
+use crate::record::{Identified, Item};
 use crate::work::Step;
 use crate::{Engine, Error};
-use decide::{Ask, Decision, Found, decide};
-use picture::Picture;
+use decide::{Ask, Decision, decide};
+use picture::{Me, Picture, Wish};
 use reserve::Change;
 pub(crate) use reserve::reservation;
+use seek::Target;
+use tell::{changes, difference, found_by, prospect};
+
+/// What a try to acquire has found out.
+struct Scene<'a> {
+    request: &'a AcquireRequest,
+    picture: Picture,
+    target: Target,
+    wish: Wish,
+    /// True where any parameters are accepted.
+    accepts: bool,
+    reason: Reason,
+}
 
 impl<P: Ports> Engine<P> {
     /// One try to acquire; [`Error::Conflict`] means try again.
@@ -30,40 +57,96 @@ impl<P: Ports> Engine<P> {
         request: &AcquireRequest,
         deadline: Timestamp,
     ) -> Result<Step, Error> {
+        if let Some(old) = &request.moved_from {
+            self.move_holding(caller, claimed, request, old).await?;
+        }
         let picture = self.look(caller, claimed, request).await?;
-        let wish = self.wish(claimed, request, &picture).await?;
+        let mut wish = self.wish(claimed, request, &picture).await?;
+        let mut target = self.seek(caller, claimed, request, &picture, &wish).await?;
+        let mut reason = Reason::default();
+        if self.imagining {
+            imagine_settled(claimed, &mut target, &mut reason);
+        }
+        let accepts = accepts(request, &target);
+        check_wish(&claimed.operation.resource, &target, accepts, &mut wish)?;
+
+        let found = target.found.as_ref().map(|found| decide::Found {
+            resource: &found.resource,
+            hash: found.stored.as_ref().map(|stored| stored.hash.as_str()),
+            made: found.made,
+            mine: found.consumer.is_some()
+                && match &picture.me {
+                    Me::Workload(_) => picture.holding.as_ref().is_some_and(|h| h.resource == found.resource.id),
+                    Me::Pool(_) => true,
+                },
+            asked: picture.holding.as_ref().and_then(|holding| holding.asked.as_deref()),
+        });
         let ask = Ask {
             operation: claimed.operation.id,
             template: &request.template,
-            version: &picture.version,
-            accepts: wish.accepts,
+            version: target.version.as_ref(),
+            accepts,
+            takes: matches!(request.sharing, Sharing::Matching(_)),
             hash: &wish.hash,
             refresh: claimed.deployment.options.refresh,
         };
-        let found = picture.found.as_ref().map(|resource| Found {
-            resource,
-            hash: picture.stored.as_ref().map(|stored| stored.hash.as_str()),
-            made: picture.made,
-            mine: picture.consumer.is_some() && picture.holding.as_ref().is_some_and(|h| h.resource == resource.id),
-        });
-        let mut walked = Vec::new();
-        let during = match (decide(found, ask), &picture.found) {
+        let mut decision = decide(found, ask);
+        let mut users = Users::default();
+        if let (Decision::ChangeIfSole(_), Some(found)) = (&decision, &target.found) {
+            users = self.users(caller, &picture.me, &found.resource).await?;
+        }
+        reason.text = found_by(&request.sharing, target.found.as_ref().map(|found| &found.resource.value));
+        reason.candidates = std::mem::take(&mut target.candidates);
+        if self.imagining && !wish.unknown.is_empty() && !accepts {
+            // Were the values what they are now, nothing would be to do: the run goes on with that.
+            let same = decide(found, Ask { accepts: true, ..ask });
+            let otherwise = prospect(&decision, users.others.is_empty());
+            if same != decision && !matches!(same, Decision::Create) {
+                reason.otherwise.extend(otherwise);
+                reason.decided_by.extend(wish.unknown.iter().map(|name| format!("the value of {name}")));
+                decision = same;
+            }
+        }
+        if !target.undecided.is_empty() {
+            reason.otherwise.extend([Prospect::Created, Prospect::Linked]);
+            reason.decided_by.extend(target.undecided.iter().map(|name| format!("the value of {name}")));
+        }
+        let change = |during| (during, users.walked);
+        let resource = target.found.as_ref().map(|found| found.resource.clone());
+        let (during, walked) = match (decision, &resource) {
             (Decision::Refuse(refusal), _) => return Err(refusal.into()),
             (Decision::Stale, _) => return Err(Error::Conflict),
             (Decision::Wait, Some(resource)) => return self.wait(caller, claimed, resource).await,
-            (Decision::Unchanged, Some(resource)) => return self.unchanged(caller, claimed, request, resource).await,
+            (Decision::Unchanged, Some(resource)) => {
+                let scene = Scene { request, picture, target, wish, accepts, reason };
+                return self.unchanged(caller, claimed, scene, resource).await;
+            }
             (Decision::Link, Some(resource)) => {
-                return self.link(caller, claimed, request, &picture, resource).await;
+                let scene = Scene { request, picture, target, wish, accepts, reason };
+                return self.link(caller, claimed, scene, resource).await;
             }
-            (Decision::ChangeIfSole(during), Some(resource)) => {
-                walked = self.sole(caller, claimed, resource, &picture, &wish).await?;
-                during
+            (Decision::ChangeIfSole(_), Some(resource)) if !users.others.is_empty() => {
+                let stored = target.found.as_ref().and_then(|found| found.stored.as_deref());
+                let version = target.version.as_ref().map(|version| &version.version);
+                let detail = format!(
+                    "{} is used by {}, so {} cannot change it: {}",
+                    resource.name,
+                    users.others.iter().cloned().collect::<Vec<_>>().join(", "),
+                    claimed.operation.resource,
+                    difference(&changes(stored, &wish), resource, version),
+                );
+                return Err(Refusal::new(Code::ParametersConflict, detail).into());
             }
-            (Decision::Change(during), _) => during,
-            (Decision::Create, _) | (_, None) => During::Create,
+            (Decision::ChangeIfSole(during) | Decision::Change(during), Some(_)) => change(during),
+            (Decision::Create | Decision::Wait | Decision::Unchanged | Decision::Link, None)
+            | (Decision::Create | Decision::Change(_) | Decision::ChangeIfSole(_), _) => change(During::Create),
         };
-        let change = Change { request, picture, wish, during, walked, deadline };
-        self.reserve(caller, claimed, change).await
+        if during == During::Update {
+            let stored = target.found.as_ref().and_then(|found| found.stored.as_deref());
+            reason.parameters = if accepts { Vec::new() } else { changes(stored, &wish) };
+        }
+        let scene = Scene { request, picture, target, wish, accepts, reason };
+        self.reserve(caller, claimed, Change { scene, during, walked, deadline }).await
     }
 
     async fn wait(&self, caller: &Caller, claimed: &Claimed, resource: &Versioned<Resource>) -> Result<Step, Error> {
@@ -86,21 +169,41 @@ impl<P: Ports> Engine<P> {
         draft.block(claimed, WaitingFor::Resource)
     }
 
+    /// Nothing to run. The file may still have other words on what the resource depends on, and whether it stays.
     async fn unchanged(
         &self,
         caller: &Caller,
         claimed: &Claimed,
-        request: &AcquireRequest,
+        scene: Scene<'_>,
         resource: &Versioned<Resource>,
     ) -> Result<Step, Error> {
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
-        draft.check(resource);
-        if request.retain && !resource.retain {
-            let retained = Resource { retain: true, ..resource.value.clone() };
-            draft.audit_resource(&retained, "resource.retained");
-            draft.update(resource, retained);
+        let mut kept = resource.value.clone();
+        if let Some(retain) = scene.request.retain
+            && resource.external.is_none()
+            && (retain || resource.consumers <= 1)
+        {
+            kept.retain = retain;
         }
-        let operation = Operation { resource_id: Some(resource.id), ..claimed.operation.value.clone() };
+        if !scene.accepts {
+            self.rewire(caller, claimed, &mut draft, &scene.picture, resource, &mut kept).await?;
+        }
+        self.hold(&mut draft, claimed, &scene.picture, &kept, Some(&scene.wish.hash));
+        if kept == resource.value {
+            draft.check(resource);
+        } else {
+            draft.audit_resource(&kept, "resource.changed");
+            draft.update(resource, kept);
+        }
+        let reason = Reason {
+            text: format!("{}; its parameters and its template version stay", scene.reason.text),
+            ..scene.reason
+        };
+        let operation = Operation {
+            resource_id: Some(resource.id),
+            reason: Some(reason),
+            ..claimed.operation.value.clone()
+        };
         draft.succeed(claimed, operation, Effect::Unchanged)?;
         draft.commit().await?;
         Ok(Step::Ended)
@@ -110,72 +213,253 @@ impl<P: Ports> Engine<P> {
         &self,
         caller: &Caller,
         claimed: &Claimed,
-        request: &AcquireRequest,
-        picture: &Picture,
+        scene: Scene<'_>,
         resource: &Versioned<Resource>,
     ) -> Result<Step, Error> {
+        self.refuse_cycle(caller, resource, &scene.picture.dependencies.iter().collect::<Vec<_>>()).await?;
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
         let mut linked = resource.value.clone();
-        linked.retain |= request.retain;
-        self.consume(&mut draft, claimed, picture, &mut linked)?;
+        linked.retain |= scene.request.retain == Some(true);
+        self.consume(&mut draft, claimed, &scene.picture, &scene.target, &mut linked)?;
+        self.hold(&mut draft, claimed, &scene.picture, &linked, Some(&scene.wish.hash));
         draft.audit_resource(&linked, "resource.linked");
         draft.update(resource, linked);
-        let operation = Operation { resource_id: Some(resource.id), ..claimed.operation.value.clone() };
+        let operation = Operation {
+            resource_id: Some(resource.id),
+            reason: Some(scene.reason),
+            ..claimed.operation.value.clone()
+        };
         draft.succeed(claimed, operation, Effect::Linked)?;
         draft.commit().await?;
+        if let Some(claim) = &scene.target.claim {
+            self.settle_pool(caller, &claim.pool.key, Patience::Later).await;
+        }
         Ok(Step::Ended)
     }
 
-    /// Makes the workload a consumer and holder of a resource, in place of what it held under that name.
+    /// Makes us a consumer of a resource; where it is a pool's free member, in place of the pool.
     fn consume(
         &self,
         draft: &mut Draft<'_, P>,
         claimed: &Claimed,
         picture: &Picture,
+        target: &Target,
         resource: &mut Resource,
     ) -> Result<(), Error> {
-        let key = ConsumerKey::Workload(picture.holder.clone());
-        let now = self.clock.now();
-        let consumer = Consumer { resource: resource.id, key, origin: Origin::File, added_at: now, leaving: None };
-        match &picture.consumer {
+        match target.found.as_ref().and_then(|found| found.consumer.as_ref()) {
             Some(read) if read.leaving.is_some() => {
                 draft.update(read, Consumer { leaving: None, ..read.value.clone() });
             }
             Some(_) => {}
             None => {
-                if resource.consumers >= MAX_CONSUMERS {
-                    let detail = format!("{} has {MAX_CONSUMERS} consumers; no more are allowed", resource.name);
+                let most = resource.max_consumers.map_or(MAX_CONSUMERS, |most| most.min(MAX_CONSUMERS));
+                if resource.consumers >= most {
+                    let detail = format!("{} has {} consumers; {most} are allowed", resource.name, resource.consumers);
                     return Err(Refusal::new(Code::TooManyConsumers, detail).into());
                 }
-                draft.create(consumer);
+                let (key, added_at) = (picture.me.key(), self.clock.now());
+                draft.create(Consumer { resource: resource.id, key, added_at, leaving: None });
                 resource.consumers += 1;
             }
         }
-        let holding = Holding {
-            key: picture.holder.clone(),
-            resource: resource.id,
-            kind: resource.template.kind().to_owned(),
-            mode: picture.identity.mode,
-            deployment: claimed.deployment.id,
-        };
-        match &picture.holding {
-            Some(read) if read.resource == resource.id => {}
-            read => {
-                draft.put(read.as_ref(), holding);
+        if let Some(claim) = &target.claim {
+            let claims = resource.consumers.saturating_sub(1);
+            if claim.pool.room().is_some_and(|room| claims >= room) {
+                draft.delete(&claim.consumer);
+                resource.consumers -= 1;
+                draft.delete(&claim.member);
+                draft.create(Member { free: false, ..claim.member.value.clone() });
             }
         }
-        if let (Some((old, consumer)), Some(holding)) = (&picture.displaced, &picture.holding) {
-            let name = format!("{}~{}", picture.holder.resource, claimed.operation.id);
-            let moved = HoldingKey { resource: name.clone(), ..picture.holder.clone() };
+        if let (Some(held), Some(holding), Some(holder)) =
+            (picture.held.as_ref().filter(|held| held.resource.id != resource.id), &picture.holding, picture.me.holder())
+            && let Some(consumer) = &held.consumer
+        {
+            let name = format!("{}~{}", holder.resource, claimed.operation.id);
+            let moved = HoldingKey { resource: name.clone(), ..holder.clone() };
             let key = ConsumerKey::Workload(moved.clone());
             draft.delete(consumer);
             draft.create(Consumer { key: key.clone(), ..consumer.value.clone() });
             draft.create(Holding { key: moved, ..holding.value.clone() });
-            draft.check(old);
-            let release = ReleaseRequest { resource: old.id, consumer: key };
-            let kind = old.template.kind().to_owned();
-            draft.append(claimed, vec![Appended { name, kind, request: release, before: None }]);
+            draft.check(&held.resource);
+            let request = ReleaseRequest { resource: held.resource.id, consumer: Some(key) };
+            let kind = held.resource.template.kind().to_owned();
+            draft.append(claimed, vec![Appended { name, kind, request, before: None }]);
         }
         Ok(())
     }
+
+    /// Writes what a workload holds now under its name; `asked` is the hash of its wish, where that is fulfilled.
+    fn hold(
+        &self,
+        draft: &mut Draft<'_, P>,
+        claimed: &Claimed,
+        picture: &Picture,
+        resource: &Resource,
+        asked: Option<&str>,
+    ) {
+        let Some(holder) = picture.me.holder() else { return };
+        let Some(request) = claimed.acquires() else { return };
+        let read = picture.holding.as_ref();
+        let same = read.filter(|read| read.resource == resource.id);
+        let holding = Holding {
+            key: holder.clone(),
+            resource: resource.id,
+            kind: resource.template.kind().to_owned(),
+            mode: mode(&request.sharing),
+            deployment: same.map_or(claimed.deployment.id, |read| read.deployment),
+            asked: asked.map(str::to_owned).or_else(|| same.and_then(|read| read.asked.clone())),
+        };
+        if read.is_none_or(|read| read.value != holding) {
+            draft.put(read, holding);
+        }
+    }
+
+    /// Brings what a resource of ours depends on into line with the file, where nothing else is to do.
+    async fn rewire(
+        &self,
+        caller: &Caller,
+        claimed: &Claimed,
+        draft: &mut Draft<'_, P>,
+        picture: &Picture,
+        resource: &Versioned<Resource>,
+        kept: &mut Resource,
+    ) -> Result<(), Error> {
+        let wanted: BTreeSet<ResourceId> = picture.dependencies.iter().map(|dependency| dependency.id).collect();
+        let there: BTreeSet<ResourceId> = resource.depends_on.iter().copied().collect();
+        if wanted == there || !self.users(caller, &picture.me, resource).await?.others.is_empty() {
+            return Ok(());
+        }
+        let added: Vec<_> = picture.dependencies.iter().filter(|d| !there.contains(&d.id)).collect();
+        self.depend(caller, draft, kept, &added, false).await?;
+        let dropped: Vec<ResourceId> = there.difference(&wanted).copied().collect();
+        kept.depends_on.retain(|id| wanted.contains(id));
+        let edges = self.edges(caller, claimed, resource, &dropped).await?;
+        draft.append(claimed, edges);
+        Ok(())
+    }
+
+    /// Gives a holding its new name, in a commit of its own. What is not held under the old name, or not in the same way,
+    /// is left alone.
+    async fn move_holding(
+        &self,
+        caller: &Caller,
+        claimed: &Claimed,
+        request: &AcquireRequest,
+        old: &str,
+    ) -> Result<(), Error> {
+        let organisation = caller.organisation();
+        let lane = &claimed.deployment.lane;
+        let (Some(application), Some(workload)) = (lane.application_name(), &claimed.deployment.workload) else {
+            return Ok(());
+        };
+        let new = HoldingKey {
+            environment: lane.environment.clone(),
+            application: application.clone(),
+            workload: workload.clone(),
+            resource: claimed.operation.resource.clone(),
+        };
+        let old = HoldingKey { resource: old.to_owned(), ..new.clone() };
+        let items = vec![Item::Holding(old.clone()), Item::Holding(new.clone())];
+        let mut batch = self.batch(organisation, items.clone()).await?;
+        let (from, to) = (batch.take::<Holding>(&items[0])?, batch.take::<Holding>(&items[1])?);
+        let same = |holding: &Versioned<Holding>| {
+            holding.kind == request.template.kind() && holding.mode == mode(&request.sharing)
+        };
+        let (Some(from), None) = (from.filter(same), to) else { return Ok(()) };
+        let id = from.resource;
+        let key = ConsumerKey::Workload(old.clone());
+        let identity_of = |holder: &HoldingKey| {
+            let template = &request.template;
+            identity(template.kind(), template.class(), &Sharing::Dedicated, holder).map(|identity| identity.key)
+        };
+        let mut items = vec![Item::Resource(id), Item::Consumer(id, key)];
+        let identities = (identity_of(&old), identity_of(&new));
+        if from.mode == Mode::Dedicated {
+            items.extend(identities.0.clone().map(Item::Identity));
+        }
+        let mut batch = self.batch(organisation, items.clone()).await?;
+        let (Some(resource), Some(consumer)) =
+            (batch.take::<Resource>(&items[0])?, batch.take::<Consumer>(&items[1])?)
+        else {
+            return Err(Error::Conflict);
+        };
+        let mut draft = self.draft(caller, Some(claimed.deployment.id));
+        let mut moved = resource.value.clone();
+        if let (Some(item), (_, Some(key))) = (items.get(2), identities) {
+            let identified: Versioned<Identified> = batch.take(item)?.ok_or(Error::Conflict)?;
+            draft.delete(&identified);
+            draft.create(Identified { key: key.clone(), resource: id });
+            moved.identity = key;
+        }
+        draft.delete(&consumer);
+        draft.create(Consumer { key: ConsumerKey::Workload(new.clone()), ..consumer.value.clone() });
+        draft.delete(&from);
+        draft.create(Holding { key: new, ..from.value.clone() });
+        draft.audit(
+            crate::record::Subject::Resource(id),
+            "resource.moved",
+            Some(format!("{} → {}", old.resource, claimed.operation.resource)),
+        );
+        draft.check(&claimed.operation);
+        draft.update(&resource, moved);
+        draft.commit().await
+    }
+}
+
+/// True where any parameters are accepted: the file gives none, or they are the pool's.
+fn accepts(request: &AcquireRequest, target: &Target) -> bool {
+    let Some(_) = &target.found else { return false };
+    match &request.sharing {
+        Sharing::Dedicated => false,
+        Sharing::Pool { .. } => target.found.as_ref().is_some_and(|found| found.made),
+        Sharing::Named { .. }
+        | Sharing::ScoreId { .. }
+        | Sharing::Existing { .. }
+        | Sharing::ByParameters
+        | Sharing::Matching(_)
+        | Sharing::Always => !request.given,
+    }
+}
+
+/// Checks the parameters against the version that the resource has or will have, and marks what that calls sensitive.
+fn check_wish(name: &str, target: &Target, accepts: bool, wish: &mut Wish) -> Result<(), Error> {
+    let Some(interface) = target.version.as_ref().map(|version| &version.interface) else { return Ok(()) };
+    let sensitive = |key: &&String| interface.inputs.get(*key).is_some_and(|input| input.sensitive);
+    wish.sensitive.extend(wish.values.keys().filter(sensitive).cloned());
+    if !accepts {
+        let base = format!("/resources/{name}/params");
+        let faults = check_parameters(interface, &wish.values, &wish.unknown, &base);
+        if !faults.is_empty() {
+            return Err(Refusal::at(Code::ParametersInvalid, faults).into());
+        }
+    }
+    Ok(())
+}
+
+/// In a dry run: takes it that whoever works on the resource will succeed, and says that this is not known.
+fn imagine_settled(claimed: &Claimed, target: &mut Target, reason: &mut Reason) {
+    let Some(found) = &mut target.found else { return };
+    let Some(reservation) = found.resource.reservation.clone() else { return };
+    if reservation.operation == claimed.operation.id {
+        return;
+    }
+    reason.decided_by.push(format!("how the deployment {} ends, which works on it", reservation.deployment));
+    reason.otherwise.extend([Prospect::Created, Prospect::Linked, Prospect::Updated, Prospect::Unchanged]);
+    reason.otherwise.extend([Prospect::Conflict, Prospect::Failed]);
+    let resource = &mut found.resource.value;
+    resource.reservation = None;
+    resource.status = match resource.status {
+        ResourceStatus::Provisioning | ResourceStatus::Updating => ResourceStatus::Active,
+        status => status,
+    };
+}
+
+/// Who uses a resource.
+#[derive(Default)]
+struct Users {
+    /// Everybody but us, for people.
+    others: BTreeSet<String>,
+    /// The resources that were looked at to know it; they must not have changed.
+    walked: Vec<Versioned<Resource>>,
 }

@@ -2,7 +2,8 @@
 
 use conductor_domain::deployment::{Deployment, DeploymentStatus};
 use conductor_domain::operation::{
-    Effect, Failure, Lease, Operation, OperationEvent, OperationStatus, ReleaseRequest, WaitingFor,
+    AcquireRequest, Effect, Failure, Lease, Operation, OperationEvent, OperationStatus, ReleaseRequest, Request,
+    WaitingFor,
 };
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
@@ -21,6 +22,16 @@ pub(crate) struct Claimed {
     pub operation: Versioned<Operation>,
     pub lease: Versioned<Lease>,
     pub marker: Versioned<Open>,
+}
+
+impl Claimed {
+    /// What it acquires; none where it releases.
+    pub fn acquires(&self) -> Option<&AcquireRequest> {
+        match &self.operation.request {
+            Request::Acquire(request) => Some(request),
+            Request::Release(_) => None,
+        }
+    }
 }
 
 /// A release on its way into a deployment.

@@ -60,6 +60,11 @@ impl<'a, P: Ports> Draft<'a, P> {
         self.changes.push(Change::Delete { item: read.item(), expect: read.version.clone() });
     }
 
+    /// The same, whatever its type.
+    pub fn remove(&mut self, read: &Versioned<Record>) {
+        self.changes.push(Change::Delete { item: read.value.item(), expect: read.version.clone() });
+    }
+
     /// Demands that a record is still the one that was read, unless this draft writes it, which demands the same.
     pub fn check<T: Entity>(&mut self, read: &Versioned<T>) {
         let item = read.item();
@@ -76,6 +81,7 @@ impl<'a, P: Ports> Draft<'a, P> {
             Subject::Template(name) => ("template", name.to_string()),
             Subject::Deployment(id) => ("deployment", id.to_string()),
             Subject::Resource(id) => ("resource", id.to_string()),
+            Subject::Pool(key) => ("pool", format!("{}/{}", key.environment, key.name)),
         };
         let event = AuditEvent {
             id: AuditId::from_untyped_uuid(self.engine.clock.fresh_id()),
@@ -256,6 +262,11 @@ impl Batch {
     pub fn take<T: Entity>(&mut self, item: &Item) -> Result<Option<Versioned<T>>, StoreError> {
         let slot = self.0.iter_mut().find(|(name, _)| name == item);
         slot.and_then(|(_, record)| record.take()).map(Versioned::<Record>::typed).transpose()
+    }
+
+    /// The same, where there is an item.
+    pub fn take_if<T: Entity>(&mut self, item: Option<&Item>) -> Result<Option<Versioned<T>>, StoreError> {
+        item.map_or(Ok(None), |item| self.take(item))
     }
 
     /// A copy of a record, for those that are needed twice.

@@ -1,10 +1,14 @@
 //! Environments and applications: made, changed and ended by hand.
 
 use conductor_domain::application::Application;
+use conductor_domain::backend::s3_location;
 use conductor_domain::environment::{Environment, EnvironmentSpec};
-use conductor_domain::lane::Lane;
+use conductor_domain::ids::ResourceId;
+use conductor_domain::lane::{Lane, LaneKey};
 use conductor_domain::name::{ApplicationName, EnvironmentName};
+use conductor_domain::pool::Pool;
 use conductor_domain::principal::Caller;
+use conductor_domain::resource::StateLocation;
 use conductor_domain::{Code, Refusal};
 
 use crate::commit::Precondition;
@@ -22,7 +26,7 @@ pub struct PutOutcome<T> {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Makes an environment, or changes it. While it has resources its region and role stay.
+    /// Makes an environment, or changes it. While it has resources its region, role and backend stay.
     pub async fn put_environment(
         &self,
         caller: &Caller,
@@ -59,14 +63,17 @@ impl<P: Ports> Engine<P> {
         let mut draft = self.draft(caller, None);
         let moves = read
             .as_ref()
-            .is_some_and(|read| read.spec.region != spec.region || read.spec.credentials != spec.credentials);
+            .is_some_and(|read| {
+                let (old, new) = (&read.spec, spec);
+                old.region != new.region || old.credentials != new.credentials || old.backend != new.backend
+            });
         if moves {
             // Who starts in one of these lanes, or opens another, meets a version that is not the one it read.
             for lane in self.idle_lanes(caller, name).await? {
                 draft.check(&lane);
             }
             if self.has_residents(caller, name).await? {
-                return Err(in_use(name, "its region and role cannot change").into());
+                return Err(in_use(name, "its region, role and backend cannot change").into());
             }
         }
         let value = Environment { name: name.clone(), spec: spec.clone(), created_at, updated_at: now };
@@ -105,6 +112,10 @@ impl<P: Ports> Engine<P> {
         if self.has_residents(caller, name).await? {
             return Err(in_use(name, "tear its applications down first").into());
         }
+        let pools: Vec<Versioned<Pool>> = self.list_first(caller.organisation(), &Set::Pools(name.clone()), 1).await?;
+        if !pools.is_empty() {
+            return Err(in_use(name, "delete its pools first").into());
+        }
         // Lanes go first where they do not fit beside the environment: a lane without turns is made anew by a submission.
         let mut draft = self.draft(caller, None);
         let mut lanes = lanes.iter().peekable();
@@ -133,6 +144,15 @@ impl<P: Ports> Engine<P> {
             return Err(in_use(name, "a deployment in it has not ended").into());
         }
         Ok(lanes)
+    }
+
+    /// Where the state of a new resource goes.
+    pub(crate) fn state_location(&self, caller: &Caller, environment: &Environment, id: ResourceId) -> StateLocation {
+        let (bucket, organisation, name) = (&self.settings.state_bucket, caller.organisation(), &environment.name);
+        match &environment.spec.backend {
+            Some(backend) => backend.location(bucket, organisation, name, id),
+            None => s3_location(bucket, organisation, name, id),
+        }
     }
 
     async fn has_residents(&self, caller: &Caller, name: &EnvironmentName) -> Result<bool, Error> {
@@ -218,7 +238,7 @@ impl<P: Ports> Engine<P> {
         name: &ApplicationName,
     ) -> Result<Option<&'static str>, Error> {
         let organisation = caller.organisation();
-        let key = conductor_domain::lane::LaneKey { environment: environment.clone(), application: name.clone() };
+        let key = LaneKey::application(environment.clone(), name.clone());
         let lane: Option<Versioned<Lane>> = self.read(organisation, Item::Lane(key)).await?;
         if lane.is_some_and(|lane| lane.current.is_some()) {
             return Ok(Some("has an unfinished deployment"));

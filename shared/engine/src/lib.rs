@@ -7,16 +7,22 @@
 mod acquire;
 mod claim;
 mod commit;
+mod dry_run;
 mod environments;
 mod error;
+mod graph;
+pub mod imagine;
+pub mod layout;
 mod lease;
 mod plan;
+mod pools;
 pub mod port;
 mod query;
 mod record;
 mod release;
 mod report;
 mod resolve;
+mod resources;
 mod secrets;
 mod settle;
 mod start;
@@ -24,19 +30,25 @@ mod submit;
 mod sweep;
 mod templates;
 mod work;
+mod workload;
 
 use std::sync::OnceLock;
 
 pub use commit::Precondition;
+pub use dry_run::{DryRun, Foreseen};
 pub use environments::PutOutcome;
 pub use error::{Causes, Error};
+pub use graph::{Affected, Dependent, Edge, EdgeKind, Graph, Impact, Node, NodeKind};
 pub use lease::{Control, Stop};
-pub use query::{DeploymentFilter, DeploymentView, List, ResourceFilter, ResourceView};
+pub use pools::{PoolSpec, PoolView};
+pub use query::{AuditFilter, DeploymentFilter, DeploymentView, List, ResourceFilter, ResourceView};
 pub use record::*;
+pub use resources::{NewConsumer, NewExternal};
 pub use submit::{DeploymentRequest, Submitted, TeardownRequest};
 pub use sweep::Swept;
 pub use templates::NewVersion;
 pub use work::{Executor, Job, JobOutcome, Produced};
+pub use workload::Workload;
 
 use port::Ports;
 
@@ -61,6 +73,8 @@ pub struct Engine<P: Ports> {
     pub clock: P::Clock,
     settings: Settings,
     hash_key: OnceLock<Vec<u8>>,
+    /// True in a dry run: what somebody else will do is taken to succeed, and what is not known yet is marked.
+    imagining: bool,
 }
 
 impl<P: Ports> Engine<P> {
@@ -73,6 +87,6 @@ impl<P: Ports> Engine<P> {
         clock: P::Clock,
         settings: Settings,
     ) -> Self {
-        Self { records, vault, artifacts, queue, clock, settings, hash_key: OnceLock::new() }
+        Self { records, vault, artifacts, queue, clock, settings, hash_key: OnceLock::new(), imagining: false }
     }
 }

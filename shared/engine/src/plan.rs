@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use conductor_domain::consumer::{ConsumerKey, Holding};
 use conductor_domain::deployment::{Deployment, Releases};
+use conductor_domain::identity::mode;
 use conductor_domain::ids::{GenericUuid, OperationId, ResourceId};
 use conductor_domain::operation::{
-    AcquireRequest, Dependency, Operation, OperationStatus, ReleaseRequest, Request, WaitingFor,
+    AcquireRequest, Dependency, Operation, OperationStatus, ReleaseRequest, Request, Source, WaitingFor,
 };
-use conductor_domain::resource::Resource;
 use conductor_domain::score::{Dialect, EdgeKind, Sharing};
 use conductor_domain::template::{TemplateName, TemplateVersion};
 
@@ -27,8 +27,8 @@ pub(crate) struct Wanted {
     pub name: String,
     /// The template, with the class in force.
     pub template: TemplateName,
-    /// The version for a new resource.
-    pub version: TemplateVersion,
+    /// The version for a new resource; none where there is one already that Conductor did not make.
+    pub version: Option<TemplateVersion>,
     /// True where the file pins the version.
     pub pinned: bool,
     /// How the resource is found.
@@ -39,10 +39,59 @@ pub(crate) struct Wanted {
     pub parameters: Option<Map<String, Value>>,
     /// True where the file itself gives parameters.
     pub given: bool,
-    /// True where it stays when its last consumer leaves.
-    pub retain: bool,
+    /// Whether it stays when its last consumer leaves, where the file says so.
+    pub retain: Option<bool>,
+    /// The name that it had in the file before.
+    pub moved_from: Option<String>,
+    /// Where parameters come from that the file does not give.
+    pub sources: BTreeMap<String, Source>,
     /// Names in the file that it depends on.
     pub depends_on: BTreeMap<String, EdgeKind>,
+    /// The resource to go on with, where it is known before.
+    pub resource: Option<ResourceId>,
+}
+
+/// What is let go of.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaving {
+    /// The operation's name.
+    pub name: String,
+    /// The resource's type, without class.
+    pub kind: String,
+    /// The resource, and the consumer that leaves.
+    pub request: ReleaseRequest,
+    /// What the resource depends on.
+    pub depends_on: Vec<ResourceId>,
+}
+
+impl Leaving {
+    /// A holding that a workload gives up.
+    pub fn holding(holding: Holding, depends_on: Vec<ResourceId>) -> Self {
+        Self {
+            name: holding.key.resource.clone(),
+            kind: holding.kind,
+            request: ReleaseRequest {
+                resource: holding.resource,
+                consumer: Some(ConsumerKey::Workload(holding.key)),
+            },
+            depends_on,
+        }
+    }
+}
+
+/// Names in the last file that live on under another one in this: the new name is not held yet, and type and mode are
+/// the same.
+pub(crate) fn moved(wanted: &[Wanted], held: &[Holding]) -> BTreeSet<String> {
+    let by_name = |name: &str| held.iter().find(|holding| holding.key.resource == name);
+    wanted
+        .iter()
+        .filter_map(|want| {
+            let old = want.moved_from.as_deref()?;
+            let holding = by_name(old).filter(|_| by_name(&want.name).is_none())?;
+            let same = holding.kind == want.template.kind() && holding.mode == mode(&want.sharing);
+            same.then(|| old.to_owned())
+        })
+        .collect()
 }
 
 /// The operations of a deployment.
@@ -56,12 +105,11 @@ pub(crate) struct Planned {
     pub secrets: BTreeMap<String, Map<String, Value>>,
 }
 
-/// Plans a deployment. `wanted` is in an order in which every name stands after those that it depends on; `leaving` is
-/// what the workload lets go of, with the resources that it holds.
+/// Plans a deployment. `wanted` is in an order in which every name stands after those that it depends on.
 pub(crate) fn plan(
     deployment: &Deployment,
     wanted: &[Wanted],
-    leaving: &[(Holding, Option<Resource>)],
+    leaving: &[Leaving],
     now: Timestamp,
     mut fresh_id: impl FnMut() -> Uuid,
 ) -> Planned {
@@ -79,7 +127,7 @@ pub(crate) fn plan(
             .collect();
         let request = Request::Acquire(Box::new(AcquireRequest {
             template: want.template.clone(),
-            version: want.version.version.clone(),
+            version: want.version.as_ref().map(|version| version.version.clone()),
             pinned: want.pinned,
             sharing: want.sharing.clone(),
             dialect: want.dialect,
@@ -87,25 +135,31 @@ pub(crate) fn plan(
             given: want.given,
             has_secrets: !secrets.is_empty(),
             retain: want.retain,
+            moved_from: want.moved_from.clone(),
+            // What lies in the vault is named here alone.
+            sources: secrets
+                .keys()
+                .map(|name| (name.clone(), Source::File))
+                .chain(want.sources.clone())
+                .collect(),
             dependencies: dependencies.clone(),
         }));
         let mut operation =
             operation(deployment, number, &want.name, want.template.kind(), request, now, &mut fresh_id);
         operation.depends_on = dependencies.iter().map(|dependency| dependency.operation).collect();
+        operation.resource_id = want.resource;
         if !secrets.is_empty() {
             planned.secrets.insert(want.name.clone(), secrets);
         }
         planned.operations.push(operation);
     }
     let first_release = planned.acquires + 1;
-    for ((holding, _), number) in leaving.iter().zip(first_release..) {
-        let consumer = ConsumerKey::Workload(holding.key.clone());
-        let request = Request::Release(ReleaseRequest { resource: holding.resource, consumer });
-        let mut operation =
-            operation(deployment, number, &holding.key.resource, &holding.kind, request, now, &mut fresh_id);
-        operation.resource_id = Some(holding.resource);
+    for (leaves, number) in leaving.iter().zip(first_release..) {
+        let request = Request::Release(leaves.request.clone());
+        let mut operation = operation(deployment, number, &leaves.name, &leaves.kind, request, now, &mut fresh_id);
+        operation.resource_id = Some(leaves.request.resource);
         operation.after_acquires = true;
-        operation.depends_on = dependents_of(holding.resource, leaving, first_release);
+        operation.depends_on = dependents_of(leaves.request.resource, leaving, first_release);
         planned.operations.push(operation);
     }
     connect(&mut planned.operations, planned.acquires);
@@ -113,13 +167,9 @@ pub(crate) fn plan(
 }
 
 /// Numbers of the releases whose resource depends on this one: they go first.
-fn dependents_of(resource: ResourceId, leaving: &[(Holding, Option<Resource>)], first: u32) -> BTreeSet<u32> {
-    leaving
-        .iter()
-        .zip(first..)
-        .filter(|((_, other), _)| other.as_ref().is_some_and(|other| other.depends_on.contains(&resource)))
-        .map(|(_, number)| number)
-        .collect()
+fn dependents_of(resource: ResourceId, leaving: &[Leaving], first: u32) -> BTreeSet<u32> {
+    let with_number = leaving.iter().zip(first..);
+    with_number.filter(|(other, _)| other.depends_on.contains(&resource)).map(|(_, number)| number).collect()
 }
 
 /// Tells each operation who waits for it, and readies those that wait for nothing.
@@ -161,6 +211,7 @@ fn operation(
         waiting_for: Some(WaitingFor::Dependencies),
         entered_at: now,
         effect: None,
+        reason: None,
         resource_id: None,
         depends_on: BTreeSet::new(),
         dependents: BTreeSet::new(),
@@ -200,12 +251,12 @@ pub(crate) fn appended_release(
 
 /// Parts parameters into those that may enter the table and the values of sensitive inputs.
 fn part_secrets(want: &Wanted) -> (Option<Map<String, Value>>, Map<String, Value>) {
-    let inputs = &want.version.interface.inputs;
+    let inputs = want.version.as_ref().map(|version| &version.interface.inputs);
     let mut secrets = Map::new();
     let shown = want.parameters.as_ref().map(|parameters| {
         let mut shown = Map::new();
         for (name, value) in parameters {
-            let sensitive = inputs.get(name).is_some_and(|input| input.sensitive);
+            let sensitive = inputs.and_then(|inputs| inputs.get(name)).is_some_and(|input| input.sensitive);
             if sensitive { &mut secrets } else { &mut shown }.insert(name.clone(), value.clone());
         }
         shown

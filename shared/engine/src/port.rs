@@ -232,16 +232,16 @@ pub trait Clock: Send + Sync {
     fn chance(&self) -> f64;
 }
 
-/// The ports of an engine, as one type.
+/// The ports of an engine, as one type. Copies of a port reach the same thing.
 pub trait Ports: Send + Sync + 'static {
     /// See [`Records`].
-    type Records: Records;
+    type Records: Records + Clone;
     /// The bucket of Score files, sensitive values and plans.
-    type Vault: Objects;
+    type Vault: Objects + Clone;
     /// The bucket of template archives.
-    type Artifacts: Objects;
+    type Artifacts: Objects + Clone;
     /// See [`Queue`].
-    type Queue: Queue;
+    type Queue: Queue + Clone;
     /// See [`Clock`].
-    type Clock: Clock;
+    type Clock: Clock + Clone;
 }

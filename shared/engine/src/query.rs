@@ -1,6 +1,6 @@
 //! Reading: what the API shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use conductor_domain::audit::AuditEvent;
@@ -13,6 +13,9 @@ use conductor_domain::operation::{Lease, Operation};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Outputs, Parameters, Resource, ResourceStatus};
 use conductor_domain::{Code, Refusal};
+use jiff::SignedDuration;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::port::{Clock, Objects, Page, Ports, Queue, Records, StoreError, Versioned};
 use crate::record::{Audited, Item, Listing, Record, Set, Subject};
@@ -20,6 +23,14 @@ use crate::{Engine, Error};
 
 /// Pages that a filtered list reads before it answers with what it has.
 const PAGES: usize = 5;
+/// Pages that a list of audit events reads before it answers with what it has: a month in which nothing happened.
+const AUDIT_PAGES: usize = 31;
+/// The most days between the first and the last of a list of audit events.
+const MAX_DAYS: i64 = 366;
+/// The most entries of a resource's lineage.
+const MAX_LINEAGE: usize = 50;
+/// Pages of a resource's audit trail that are read for its lineage; a page of DynamoDB is 1 MB, some 2,000 events.
+const LINEAGE_PAGES: usize = 5;
 /// Time between two looks of somebody who waits.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -54,6 +65,8 @@ pub struct ResourceView {
     pub outputs: Option<Outputs>,
     /// Who uses it.
     pub consumers: Vec<Consumer>,
+    /// What deployments did to it, newest first: the last 50 of its audit events that name a deployment.
+    pub lineage: Vec<AuditEvent>,
 }
 
 /// Which deployments.
@@ -70,7 +83,7 @@ pub struct DeploymentFilter {
 impl DeploymentFilter {
     fn admits(&self, deployment: &Deployment) -> bool {
         self.environment.as_ref().is_none_or(|wanted| deployment.lane.environment == *wanted)
-            && self.application.as_ref().is_none_or(|wanted| deployment.lane.application == *wanted)
+            && self.application.as_ref().is_none_or(|wanted| deployment.lane.application_name() == Some(wanted))
             && self.status.is_none_or(|wanted| deployment.status == wanted)
     }
 }
@@ -86,6 +99,66 @@ pub struct ResourceFilter {
     pub application: Option<ApplicationName>,
     /// In this status.
     pub status: Option<ResourceStatus>,
+}
+
+/// Which audit events.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Of this day in UTC and later ones.
+    pub from: Option<Date>,
+    /// Of this day in UTC and earlier ones.
+    pub to: Option<Date>,
+    /// About this kind of record, such as `resource`.
+    pub noun: Option<String>,
+    /// About the record with this id or name; of a pool: `<environment>/<name>`.
+    pub subject: Option<String>,
+    /// By this principal.
+    pub principal: Option<String>,
+    /// With this action, such as `resource.created`.
+    pub action: Option<String>,
+    /// Done for this deployment.
+    pub deployment: Option<DeploymentId>,
+    /// From this request.
+    pub request_id: Option<String>,
+}
+
+impl AuditFilter {
+    fn admits(&self, event: &AuditEvent) -> bool {
+        let day = event.at.to_zoned(TimeZone::UTC).date();
+        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        self.from.is_none_or(|from| day >= from)
+            && self.to.is_none_or(|to| day <= to)
+            && is(&self.noun, &event.noun)
+            && is(&self.subject, &event.subject)
+            && is(&self.principal, &event.principal)
+            && is(&self.action, &event.action)
+            && is(&self.request_id, &event.request_id)
+            && self.deployment.is_none_or(|wanted| event.deployment == Some(wanted))
+    }
+
+    /// The first and the last day, where a list goes back to: the filter's, else the cursor's or today alone.
+    fn days(&self, today: Date, cursor: Option<Date>) -> Result<(Date, Date), Error> {
+        let to = self.to.unwrap_or(today);
+        let from = self.from.unwrap_or(cursor.unwrap_or(to).min(to));
+        let invalid = |detail: String| Err(Refusal::new(Code::QueryInvalid, detail).into());
+        if from > to {
+            return invalid(format!("from ({from}) is after to ({to})"));
+        }
+        if to.duration_since(from) > SignedDuration::from_hours(24 * MAX_DAYS) {
+            return invalid(format!("from {from} to {to} are over {MAX_DAYS} days"));
+        }
+        if cursor.is_some_and(|day| day < from || day > to) {
+            return Err(StoreError::Cursor.into());
+        }
+        Ok((from, to))
+    }
+}
+
+/// The cursor of a list over days: the day, and where the list goes on there.
+fn day_cursor(cursor: &str) -> Result<(Date, Option<String>), StoreError> {
+    let (day, rest) = cursor.split_once('.').ok_or(StoreError::Cursor)?;
+    let day = day.parse().map_err(|_| StoreError::Cursor)?;
+    Ok((day, (!rest.is_empty()).then(|| rest.to_owned())))
 }
 
 impl<P: Ports> Engine<P> {
@@ -182,15 +255,40 @@ impl<P: Ports> Engine<P> {
         self.filtered(caller, &Listing::Templates, after, limit, |_| true).await
     }
 
-    /// Audit events of a day, newest first.
-    pub async fn audit_of_day(
+    /// Audit events of all records, newest first, and where the rest begins. Without days: of today.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::QueryInvalid`] for days the wrong way round, or over 366 of them.
+    pub async fn audit_events(
         &self,
         caller: &Caller,
-        day: jiff::civil::Date,
+        filter: &AuditFilter,
         after: Option<String>,
         limit: u32,
-    ) -> Result<List<Audited>, Error> {
-        self.filtered(caller, &Listing::Audit(day), after, limit, |_| true).await
+    ) -> Result<(Vec<AuditEvent>, Option<String>), Error> {
+        let start = after.as_deref().map(day_cursor).transpose()?;
+        let today = self.clock.now().to_zoned(TimeZone::UTC).date();
+        let (from, to) = filter.days(today, start.as_ref().map(|(day, _)| *day))?;
+        let (mut day, mut after) = start.unwrap_or((to, None));
+        let mut events = Vec::new();
+        for _ in 0..AUDIT_PAGES {
+            let missing = limit - events.len() as u32;
+            let page =
+                self.records.listing(caller.organisation(), &Listing::Audit(day), after.as_deref(), missing).await?;
+            take_events(page.records, filter, &mut events)?;
+            after = page.next;
+            if after.is_none() {
+                match day.yesterday() {
+                    Ok(before) if before >= from => day = before,
+                    Ok(_) | Err(_) => return Ok((events, None)),
+                }
+            }
+            if events.len() as u32 >= limit {
+                break;
+            }
+        }
+        Ok((events, Some(format!("{day}.{}", after.unwrap_or_default()))))
     }
 
     /// Resources, newest first.
@@ -252,18 +350,38 @@ impl<P: Ports> Engine<P> {
         Ok(List { items, next: cursor })
     }
 
-    /// A resource with its consumers, parameters and outputs.
+    /// A resource with its consumers, parameters, outputs and lineage.
     pub async fn resource(&self, caller: &Caller, id: ResourceId) -> Result<ResourceView, Error> {
         let items = [Item::Resource(id), Item::Parameters(id), Item::Outputs(id)];
         let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
-        let resource: Versioned<Resource> = batch
-            .take(&items[0])?
-            .ok_or_else(|| Refusal::new(Code::ResourceNotFound, format!("there is no resource {id}")))?;
+        let resource: Versioned<Resource> = batch.take(&items[0])?.ok_or_else(|| no_resource(id))?;
         let parameters = batch.take::<Parameters>(&items[1])?.map(|read| read.value);
         let outputs = batch.take::<Outputs>(&items[2])?.map(|read| read.value);
         let consumers: Vec<Versioned<Consumer>> = self.list_all(caller.organisation(), &Set::Consumers(id)).await?;
         let consumers = consumers.into_iter().map(|read| read.value).collect();
-        Ok(ResourceView { resource, parameters, outputs, consumers })
+        let lineage = self.lineage(caller, id).await?;
+        Ok(ResourceView { resource, parameters, outputs, consumers, lineage })
+    }
+
+    async fn lineage(&self, caller: &Caller, id: ResourceId) -> Result<Vec<AuditEvent>, Error> {
+        let set = Set::Audit(Subject::Resource(id));
+        let mut newest: VecDeque<AuditEvent> = VecDeque::new();
+        let mut after: Option<String> = None;
+        for _ in 0..LINEAGE_PAGES {
+            let Page { records, next } = self.records.list(caller.organisation(), &set, after.as_deref(), None).await?;
+            for record in records {
+                let event = record.typed::<Audited>()?.value.event;
+                if event.deployment.is_some() {
+                    newest.truncate(MAX_LINEAGE - 1);
+                    newest.push_front(event);
+                }
+            }
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(newest.into())
     }
 
     /// One output of a resource, and whether it is sensitive; reading a sensitive one is audited.
@@ -273,9 +391,11 @@ impl<P: Ports> Engine<P> {
         id: ResourceId,
         name: &str,
     ) -> Result<(serde_json::Value, bool), Error> {
-        let view = self.resource(caller, id).await?;
+        let items = [Item::Resource(id), Item::Outputs(id)];
+        let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
+        batch.take::<Resource>(&items[0])?.ok_or_else(|| no_resource(id))?;
         let missing = || Refusal::new(Code::OutputNotFound, format!("the resource {id} has no output {name:?}"));
-        let outputs = view.outputs.ok_or_else(missing)?;
+        let outputs: Versioned<Outputs> = batch.take(&items[1])?.ok_or_else(missing)?;
         if let Some(value) = outputs.values.get(name) {
             return Ok((value.clone(), false));
         }
@@ -289,19 +409,28 @@ impl<P: Ports> Engine<P> {
         Ok((value, true))
     }
 
-    /// The audit trail of a record, oldest first.
+    /// The audit trail of a record, oldest first, and where the rest begins.
     pub async fn audit_of(
         &self,
         caller: &Caller,
         subject: Subject,
+        filter: &AuditFilter,
         after: Option<String>,
         limit: u32,
     ) -> Result<(Vec<AuditEvent>, Option<String>), Error> {
         let set = Set::Audit(subject);
-        let page = self.records.list(caller.organisation(), &set, after.as_deref(), Some(limit)).await?;
-        let events: Result<Vec<AuditEvent>, StoreError> =
-            page.records.into_iter().map(|record| Ok(record.typed::<Audited>()?.value.event)).collect();
-        Ok((events?, page.next))
+        let mut events = Vec::new();
+        let mut after = after;
+        for _ in 0..PAGES {
+            let missing = limit - events.len() as u32;
+            let page = self.records.list(caller.organisation(), &set, after.as_deref(), Some(missing)).await?;
+            take_events(page.records, filter, &mut events)?;
+            after = page.next;
+            if after.is_none() || events.len() as u32 >= limit {
+                break;
+            }
+        }
+        Ok((events, after))
     }
 
     /// Whether table and vault answer.
@@ -312,5 +441,103 @@ impl<P: Ports> Engine<P> {
         self.artifacts.get("templates/probe").await?;
         self.queue.ready().await?;
         Ok(())
+    }
+}
+
+fn no_resource(id: ResourceId) -> Refusal {
+    Refusal::new(Code::ResourceNotFound, format!("there is no resource {id}"))
+}
+
+/// Adds the audit events that a filter admits.
+fn take_events(
+    records: Vec<Versioned<Record>>,
+    filter: &AuditFilter,
+    events: &mut Vec<AuditEvent>,
+) -> Result<(), StoreError> {
+    for record in records {
+        let event = record.typed::<Audited>()?.value.event;
+        if filter.admits(&event) {
+            events.push(event);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use conductor_domain::ids::{AuditId, GenericUuid};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn day(text: &str) -> Date {
+        text.parse().expect("a day")
+    }
+
+    #[test]
+    fn a_filter_admits_what_it_says() {
+        let deployment = DeploymentId::from_untyped_uuid(Uuid::from_u128(1));
+        let event = AuditEvent {
+            id: AuditId::from_untyped_uuid(Uuid::nil()),
+            at: "2026-11-22T23:59:59Z".parse().expect("a time"),
+            principal: "local".to_owned(),
+            request_id: "r1".to_owned(),
+            action: "resource.created".to_owned(),
+            noun: "resource".to_owned(),
+            subject: "x".to_owned(),
+            deployment: Some(deployment),
+            detail: None,
+        };
+        let check = |filter: AuditFilter, expect: bool| assert_eq!(filter.admits(&event), expect, "{filter:?}");
+        let text = |text: &str| Some(text.to_owned());
+        let other = DeploymentId::from_untyped_uuid(Uuid::nil());
+        let any = AuditFilter::default;
+        check(any(), true);
+        check(AuditFilter { from: Some(day("2026-11-22")), to: Some(day("2026-11-22")), ..any() }, true);
+        check(AuditFilter { from: Some(day("2026-11-23")), ..any() }, false);
+        check(AuditFilter { to: Some(day("2026-11-21")), ..any() }, false);
+        check(AuditFilter { noun: text("resource"), subject: text("x"), ..any() }, true);
+        check(AuditFilter { noun: text("deployment"), ..any() }, false);
+        check(AuditFilter { subject: text("y"), ..any() }, false);
+        check(AuditFilter { principal: text("local"), action: text("resource.created"), ..any() }, true);
+        check(AuditFilter { principal: text("conductor"), ..any() }, false);
+        check(AuditFilter { action: text("resource"), ..any() }, false);
+        check(AuditFilter { deployment: Some(deployment), request_id: text("r1"), ..any() }, true);
+        check(AuditFilter { deployment: Some(other), ..any() }, false);
+        check(AuditFilter { request_id: text("r2"), ..any() }, false);
+    }
+
+    #[test]
+    fn a_list_of_audit_events_goes_over_the_days_that_are_asked_for() {
+        let check = |from: Option<&str>, to: Option<&str>, cursor: Option<&str>, expect: &str| {
+            let filter = AuditFilter { from: from.map(day), to: to.map(day), ..AuditFilter::default() };
+            let found = match filter.days(day("2026-11-22"), cursor.map(day)) {
+                Ok((from, to)) => format!("{from} {to}"),
+                Err(error) => error.refusal().code.to_string(),
+            };
+            assert_eq!(found, expect, "{from:?} {to:?} {cursor:?}");
+        };
+        check(None, None, None, "2026-11-22 2026-11-22");
+        check(None, None, Some("2026-11-21"), "2026-11-21 2026-11-22");
+        check(None, None, Some("2026-11-23"), "cursor_invalid");
+        check(Some("2026-11-01"), None, Some("2026-11-02"), "2026-11-01 2026-11-22");
+        check(None, Some("2026-01-31"), None, "2026-01-31 2026-01-31");
+        check(Some("2025-11-22"), None, None, "2025-11-22 2026-11-22");
+        check(Some("2025-11-20"), None, None, "query_invalid");
+        check(Some("2026-11-23"), None, None, "query_invalid");
+        check(Some("2026-11-20"), Some("2026-11-21"), Some("2026-11-19"), "cursor_invalid");
+    }
+
+    #[test]
+    fn a_cursor_names_the_day_and_the_place_in_it() {
+        let check = |cursor: &str, expect: Option<(&str, Option<&str>)>| {
+            let found = day_cursor(cursor).ok();
+            assert_eq!(found, expect.map(|(text, rest)| (day(text), rest.map(str::to_owned))), "{cursor}");
+        };
+        check("2026-11-22.", Some(("2026-11-22", None)));
+        check("2026-11-22.eyJ9", Some(("2026-11-22", Some("eyJ9"))));
+        check("2026-11-22", None);
+        check("nonsense", None);
+        check("today.x", None);
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use conductor_domain::application::Application;
 use conductor_domain::audit::AuditEvent;
+use conductor_domain::candidate::{Candidate, CandidateGuard, CandidateKey, GraphGuard};
 use conductor_domain::consumer::{Consumer, ConsumerKey, Holding, HoldingKey};
 use conductor_domain::deployment::Deployment;
 use conductor_domain::environment::Environment;
@@ -13,6 +14,7 @@ use conductor_domain::ids::{AuditId, DeploymentId, ResourceId};
 use conductor_domain::lane::{Lane, LaneKey, LanePlace};
 use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
 use conductor_domain::operation::{Lease, Operation};
+use conductor_domain::pool::{Member, Pool, PoolKey};
 use conductor_domain::resource::{Outputs, Parameters, Resource, Waiter};
 use conductor_domain::template::{Template, TemplateName, TemplateVersion};
 
@@ -90,6 +92,8 @@ pub enum Subject {
     Deployment(DeploymentId),
     /// A resource.
     Resource(ResourceId),
+    /// A pool.
+    Pool(PoolKey),
 }
 
 /// Names a record within its organisation.
@@ -131,6 +135,16 @@ pub enum Item {
     Holding(HoldingKey),
     /// See [`Identified`].
     Identity(IdentityKey),
+    /// See [`Pool`].
+    Pool(PoolKey),
+    /// See [`Member`]: whether it is free, and which resource.
+    Member(PoolKey, bool, ResourceId),
+    /// See [`Candidate`].
+    Candidate(CandidateKey, Timestamp, ResourceId),
+    /// See [`CandidateGuard`].
+    CandidateGuard(CandidateKey),
+    /// See [`GraphGuard`].
+    GraphGuard,
     /// See [`Idempotency`]: principal and key.
     Idempotency(String, String),
     /// See [`Audited`].
@@ -160,6 +174,12 @@ pub enum Set {
     Waiters(ResourceId),
     /// What an application holds in an environment; of one workload, or of all.
     Holdings(EnvironmentName, ApplicationName, Option<WorkloadName>),
+    /// The pools of an environment.
+    Pools(EnvironmentName),
+    /// The members of a pool; the free ones, those that are not, or all.
+    Members(PoolKey, Option<bool>),
+    /// The candidates of a scope and template, oldest first.
+    Candidates(CandidateKey),
     /// The audit trail of a record, oldest first.
     Audit(Subject),
 }
@@ -244,6 +264,11 @@ records! {
     Waiter => |r| Item::Waiter(r.resource, r.since, r.deployment, r.number);
     Holding => |r| Item::Holding(r.key.clone());
     Identified => |r| Item::Identity(r.key.clone());
+    Pool => |r| Item::Pool(r.key.clone());
+    Member => |r| Item::Member(r.pool.clone(), r.free, r.resource);
+    Candidate => |r| Item::Candidate(r.key.clone(), r.created_at, r.resource);
+    CandidateGuard => |r| Item::CandidateGuard(r.key.clone());
+    GraphGuard => |_| Item::GraphGuard;
     Idempotency => |r| Item::Idempotency(r.principal.clone(), r.key.clone());
     Audited => |r| Item::Audit(r.of.clone(), r.event.at, r.event.id);
 }
@@ -256,6 +281,7 @@ impl Record {
             Record::Operation(r) => r.due_at(),
             Record::Lease(r) => Some(r.expires_at),
             Record::Resource(r) => r.due_at(),
+            Record::Pool(r) => Some(r.due_at()),
             Record::Environment(_)
             | Record::Lane(_)
             | Record::LanePlace(_)
@@ -270,6 +296,10 @@ impl Record {
             | Record::Waiter(_)
             | Record::Holding(_)
             | Record::Identified(_)
+            | Record::Member(_)
+            | Record::Candidate(_)
+            | Record::CandidateGuard(_)
+            | Record::GraphGuard(_)
             | Record::Idempotency(_)
             | Record::Audited(_) => None,
         }

@@ -2,18 +2,23 @@
 
 use conductor_domain::consumer::{Consumer, ConsumerKey, Holding};
 use conductor_domain::environment::Environment;
-use conductor_domain::operation::{During, Effect, Operation, ReleaseRequest};
+use conductor_domain::operation::{During, Effect, Operation, Prospect, Reason, ReleaseRequest};
+use conductor_domain::pool::Member;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Parameters, Resource, ResourceEvent, ResourceStatus};
 use conductor_domain::template::TemplateVersion;
+use conductor_domain::{Code, Refusal};
 use jiff::Timestamp;
 
 use crate::acquire::reservation;
 use crate::claim::Claimed;
 use crate::port::{Ports, StoreError, Versioned};
-use crate::record::Item;
+use crate::record::{Item, Set};
 use crate::work::{Job, Step};
 use crate::{Engine, Error};
+
+/// Consumers that a reason names.
+const MAX_TOLD: usize = 20;
 
 /// What to do about a consumer that leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,20 +35,32 @@ pub(crate) enum Decision {
     Destroy,
 }
 
-/// The last consumer takes the resource along, unless it is retained. Pure.
-pub(crate) fn decide(resource: &Resource, is_consumer: bool, claimed: &Claimed) -> Decision {
+/// The last consumer takes the resource along, unless it is retained; where no consumer is named, the resource itself is
+/// to go, and goes if nobody uses it. Pure.
+pub(crate) fn decide(resource: &Resource, request: &ReleaseRequest, is_consumer: bool, claimed: &Claimed) -> Decision {
+    let itself = request.consumer.is_none();
     let reserved = resource.reservation.as_ref();
-    if resource.status == ResourceStatus::Deleted || !is_consumer {
+    if resource.status == ResourceStatus::Deleted || !(is_consumer || itself) {
         Decision::Gone
     } else if reserved.is_some_and(|reservation| reservation.operation != claimed.operation.id) {
         Decision::Wait
-    } else if resource.consumers > 1 {
+    } else if resource.consumers > u32::from(is_consumer) {
         Decision::Leave
-    } else if resource.retain {
+    } else if resource.external.is_some() || (resource.retain && !itself) {
         Decision::Retain
     } else {
         Decision::Destroy
     }
+}
+
+/// What one try to release reads.
+struct Scene {
+    resource: Versioned<Resource>,
+    consumer: Option<Versioned<Consumer>>,
+    parameters: Option<Versioned<Parameters>>,
+    holding: Option<Versioned<Holding>>,
+    /// A pool's free member.
+    member: Option<Versioned<Member>>,
 }
 
 impl<P: Ports> Engine<P> {
@@ -55,88 +72,154 @@ impl<P: Ports> Engine<P> {
         request: &ReleaseRequest,
         deadline: Timestamp,
     ) -> Result<Step, Error> {
-        let organisation = caller.organisation();
-        let id = request.resource;
-        let resource_item = Item::Resource(id);
-        let consumer_item = Item::Consumer(id, request.consumer.clone());
-        let parameters_item = Item::Parameters(id);
-        let holding_item = match &request.consumer {
-            ConsumerKey::Workload(key) => Some(Item::Holding(key.clone())),
-            ConsumerKey::Resource { .. } => None,
+        let mut scene = self.look_at_release(caller, request).await?;
+        let mut reason = Reason::default();
+        if self.imagining && imagine_settled(claimed, &mut scene.resource.value) {
+            reason.decided_by.push("how the deployment ends that works on it".to_owned());
+            reason.otherwise = vec![Prospect::Released, Prospect::Destroyed, Prospect::Retained, Prospect::Failed];
+        }
+        let decision = decide(&scene.resource, request, scene.consumer.is_some(), claimed);
+        let name = &scene.resource.name;
+        reason.text = match decision {
+            Decision::Gone => format!("{name} was let go already"),
+            Decision::Wait => String::new(),
+            Decision::Leave => format!("others still use {name}"),
+            Decision::Retain => format!("nobody uses {name} any more, and it is retained"),
+            Decision::Destroy => format!("nobody else uses {name}"),
         };
-        let mut items = vec![resource_item.clone(), consumer_item.clone(), parameters_item.clone()];
-        items.extend(holding_item.clone());
-        let mut batch = self.batch(organisation, items).await?;
-        let resource: Versioned<Resource> = batch
-            .take(&resource_item)?
-            .ok_or_else(|| StoreError::Unreadable(format!("the resource {id} is gone without a trace")))?;
-        let consumer: Option<Versioned<Consumer>> = batch.take(&consumer_item)?;
-        let parameters: Option<Versioned<Parameters>> = batch.take(&parameters_item)?;
-        let holding: Option<Versioned<Holding>> = match &holding_item {
-            Some(item) => batch.take(item)?,
-            None => None,
-        };
-        let holding = holding.filter(|holding| holding.resource == id);
-
-        let decision = decide(&resource, consumer.is_some(), claimed);
+        if decision == Decision::Leave {
+            reason.users = self.who_stays(caller, &scene.resource, request).await?;
+        }
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
-        let operation = claimed.operation.value.clone();
-        let effect = match (decision, &consumer) {
-            (Decision::Wait, _) => {
-                self.wait_for(&mut draft, claimed, &resource)?;
+        let effect = match decision {
+            Decision::Wait => {
+                self.wait_for(&mut draft, claimed, &scene.resource)?;
                 draft.commit().await?;
                 return Ok(Step::Waits);
             }
-            (Decision::Destroy, Some(consumer)) => {
-                return self.reserve_destroy(caller, claimed, resource, consumer, parameters, deadline).await;
-            }
-            (Decision::Leave | Decision::Retain, Some(consumer)) => {
-                draft.delete(consumer);
-                let left = Resource { consumers: resource.consumers.saturating_sub(1), ..resource.value.clone() };
-                draft.audit_resource(&left, "resource.released");
-                draft.update(&resource, left);
+            Decision::Destroy => return self.reserve_destroy(caller, claimed, scene, reason, deadline).await,
+            Decision::Leave | Decision::Retain => {
+                if let Some(consumer) = &scene.consumer {
+                    draft.delete(consumer);
+                    let consumers = scene.resource.consumers.saturating_sub(1);
+                    let left = Resource { consumers, ..scene.resource.value.clone() };
+                    draft.audit_resource(&left, "resource.released");
+                    draft.update(&scene.resource, left);
+                }
+                if let Some(member) = &scene.member {
+                    draft.delete(member);
+                    draft.create(Member { free: false, ..member.value.clone() });
+                }
                 if decision == Decision::Leave { Effect::Released } else { Effect::Retained }
             }
-            (Decision::Gone | Decision::Leave | Decision::Retain | Decision::Destroy, _) => Effect::Released,
+            Decision::Gone => Effect::Released,
         };
-        if let Some(holding) = &holding {
+        if let Some(holding) = &scene.holding {
             draft.delete(holding);
         }
+        let operation = Operation { reason: Some(reason), ..claimed.operation.value.clone() };
         draft.succeed(claimed, operation, effect)?;
         draft.commit().await?;
         Ok(Step::Ended)
+    }
+
+    async fn look_at_release(&self, caller: &Caller, request: &ReleaseRequest) -> Result<Scene, Error> {
+        let id = request.resource;
+        let (resource, parameters) = (Item::Resource(id), Item::Parameters(id));
+        let consumer = request.consumer.clone().map(|key| Item::Consumer(id, key));
+        let (holding, member) = match &request.consumer {
+            Some(ConsumerKey::Workload(key)) => (Some(Item::Holding(key.clone())), None),
+            Some(ConsumerKey::Pool(key)) => (None, Some(Item::Member(key.clone(), true, id))),
+            Some(ConsumerKey::Resource { .. } | ConsumerKey::Api { .. }) | None => (None, None),
+        };
+        let mut items = vec![resource.clone(), parameters.clone()];
+        items.extend([&consumer, &holding, &member].into_iter().flatten().cloned());
+        let mut batch = self.batch(caller.organisation(), items).await?;
+        let gone = || StoreError::Unreadable(format!("the resource {id} is gone without a trace"));
+        let holding: Option<Versioned<Holding>> = batch.take_if(holding.as_ref())?;
+        Ok(Scene {
+            resource: batch.take(&resource)?.ok_or_else(gone)?,
+            consumer: batch.take_if(consumer.as_ref())?,
+            parameters: batch.take(&parameters)?,
+            holding: holding.filter(|holding| holding.resource == id),
+            member: batch.take_if(member.as_ref())?,
+        })
+    }
+
+    /// Who uses a resource beside the one that leaves.
+    async fn who_stays(
+        &self,
+        caller: &Caller,
+        resource: &Resource,
+        request: &ReleaseRequest,
+    ) -> Result<Vec<String>, Error> {
+        let set = Set::Consumers(resource.id);
+        let consumers: Vec<Versioned<Consumer>> =
+            self.list_first(caller.organisation(), &set, MAX_TOLD as u32 + 1).await?;
+        let others = consumers.iter().filter(|consumer| Some(&consumer.key) != request.consumer.as_ref());
+        self.labels(caller, others.take(MAX_TOLD).map(|consumer| &consumer.key)).await
+    }
+
+    /// Consumers as people know them.
+    pub(crate) async fn labels<'k>(
+        &self,
+        caller: &Caller,
+        keys: impl Iterator<Item = &'k ConsumerKey>,
+    ) -> Result<Vec<String>, Error> {
+        let mut labels = Vec::new();
+        let mut items = Vec::new();
+        for key in keys {
+            match key {
+                ConsumerKey::Resource { resource } => items.push(Item::Resource(*resource)),
+                key => labels.extend(key.label()),
+            }
+        }
+        let dependents = self.read_all::<Resource>(caller.organisation(), &items).await?;
+        labels.extend(dependents.into_iter().flatten().map(|dependent| format!("{} depends on it", dependent.name)));
+        Ok(labels)
     }
 
     async fn reserve_destroy(
         &self,
         caller: &Caller,
         claimed: &Claimed,
-        read: Versioned<Resource>,
-        consumer: &Versioned<Consumer>,
-        parameters: Option<Versioned<Parameters>>,
+        scene: Scene,
+        reason: Reason,
         deadline: Timestamp,
     ) -> Result<Step, Error> {
         let organisation = caller.organisation();
-        let environment_item = Item::Environment(read.environment.clone());
-        let version_item = Item::TemplateVersion(read.template.clone(), read.value.version.clone());
-        let mut batch = self.batch(organisation, vec![environment_item.clone(), version_item.clone()]).await?;
+        let Scene { resource: read, consumer, parameters, .. } = scene;
         let gone = |what: &str| StoreError::Unreadable(format!("{what} of the resource {} is gone", read.id));
+        let version = read.value.version.clone().ok_or_else(|| gone("the template version"))?;
+        let environment_item = Item::Environment(read.environment.clone());
+        let version_item = Item::TemplateVersion(read.template.clone(), version);
+        let mut batch = self.batch(organisation, vec![environment_item.clone(), version_item.clone()]).await?;
         let environment: Versioned<Environment> =
             batch.take(&environment_item)?.ok_or_else(|| gone("the environment"))?;
         let template: Versioned<TemplateVersion> =
             batch.take(&version_item)?.ok_or_else(|| gone("the template version"))?;
+        if environment.spec.protected && !may_go(claimed, &read) {
+            let detail = format!(
+                "{} would be destroyed, and the environment {} is protected; say allowDestroy: [{:?}] to let it",
+                read.name, environment.name, claimed.operation.resource
+            );
+            return Err(Refusal::new(Code::EnvironmentProtected, detail).into());
+        }
         let (inputs, sensitive) = self.stored_inputs(parameters.as_deref()).await?;
 
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
         let now = draft.now();
         let mut resource = read.value.clone();
         resource.take(ResourceEvent::DestroyBegun, now)?;
-        resource.updated_by = claimed.deployment.id;
+        resource.updated_by = Some(claimed.deployment.id);
         resource.reservation = Some(reservation(claimed, now, deadline));
         draft.update(&read, resource.clone());
-        draft.update(consumer, Consumer { leaving: Some(claimed.operation.id), ..consumer.value.clone() });
+        if let Some(consumer) = &consumer {
+            draft.update(consumer, Consumer { leaving: Some(claimed.operation.id), ..consumer.value.clone() });
+        }
         let operation = claimed.operation.value.clone();
-        draft.update(&claimed.operation, Operation { attempts: operation.attempts + 1, ..operation });
+        let attempts = operation.attempts + 1;
+        draft.update(&claimed.operation, Operation { attempts, reason: Some(reason), ..operation });
         draft.commit().await?;
         Ok(Step::Run(Box::new(Job {
             organisation: organisation.clone(),
@@ -157,4 +240,24 @@ impl<P: Ports> Engine<P> {
             deadline,
         })))
     }
+}
+
+/// True where a resource of a protected environment may be destroyed: the request names it, or nobody ever had it.
+fn may_go(claimed: &Claimed, resource: &Resource) -> bool {
+    let named = |name: &String| *name == claimed.operation.resource || *name == resource.name;
+    claimed.deployment.lane.pool().is_some() || claimed.deployment.options.allow_destroy.iter().any(named)
+}
+
+/// In a dry run: takes it that whoever works on a resource will succeed. True where somebody does.
+fn imagine_settled(claimed: &Claimed, resource: &mut Resource) -> bool {
+    let others = resource.reservation.as_ref().is_some_and(|r| r.operation != claimed.operation.id);
+    if others {
+        resource.reservation = None;
+        resource.status = match resource.status {
+            ResourceStatus::Provisioning | ResourceStatus::Updating => ResourceStatus::Active,
+            ResourceStatus::Deleting => ResourceStatus::Deleted,
+            status => status,
+        };
+    }
+    others
 }

@@ -1,11 +1,11 @@
 //! Reporting: what terraform did becomes the truth, in one commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use conductor_domain::Code;
-use conductor_domain::consumer::{Consumer, ConsumerKey, Holding};
+use conductor_domain::consumer::{Consumer, ConsumerKey};
 use conductor_domain::ids::ResourceId;
 use conductor_domain::operation::{
     During, Effect, Failure, Operation, OperationEvent, OperationStatus, ReleaseRequest, Request,
@@ -14,8 +14,9 @@ use conductor_domain::principal::Caller;
 use conductor_domain::resource::{MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent};
 
 use crate::claim::{Appended, Claimed};
-use crate::port::{Objects, Ports, StoreError, Versioned};
-use crate::record::{Identified, Item, Resident, Set};
+use crate::commit::Draft;
+use crate::port::{Objects, Ports, Records, StoreError, Versioned};
+use crate::record::{Item, Record, Set};
 use crate::work::{Job, JobOutcome, Produced};
 use crate::{Engine, Error};
 
@@ -76,7 +77,7 @@ impl<P: Ports> Engine<P> {
         produced: &Produced,
     ) -> Result<(), Error> {
         let id = read.id;
-        let mut operation = finished(claimed, produced);
+        let mut operation = Operation { changes: produced.changes, ..claimed.operation.value.clone() };
         let (shown, hidden): (BTreeMap<_, _>, BTreeMap<_, _>) =
             produced.outputs.iter().partition(|(_, (_, sensitive))| !sensitive);
         let mut object = None;
@@ -99,8 +100,8 @@ impl<P: Ports> Engine<P> {
         let before: Option<Versioned<Outputs>> = batch.take(&items[0])?;
         let stored: Option<Versioned<Parameters>> = batch.take(&items[1])?;
 
-        let wanted: BTreeSet<String> = job.depends_on.iter().map(ToString::to_string).collect();
-        let (kept, dropped): (Vec<_>, Vec<_>) = read.depends_on.iter().partition(|id| wanted.contains(&id.to_string()));
+        let (kept, dropped): (Vec<ResourceId>, Vec<_>) =
+            read.depends_on.iter().partition(|id| job.depends_on.contains(*id));
         let edges = self.edges(caller, claimed, &read, &dropped).await?;
 
         let mut draft = self.draft(caller, Some(job.deployment));
@@ -110,7 +111,7 @@ impl<P: Ports> Engine<P> {
         }
         let mut resource = read.value.clone();
         resource.take(ResourceEvent::Settled, draft.now())?;
-        resource.version = job.template.version.clone();
+        resource.version = Some(job.template.version.clone());
         resource.reservation = None;
         resource.depends_on = kept;
         draft.append(claimed, edges);
@@ -131,49 +132,60 @@ impl<P: Ports> Engine<P> {
         read: Versioned<Resource>,
         produced: &Produced,
     ) -> Result<(), Error> {
+        let edges = self.edges(caller, claimed, &read, &read.depends_on).await?;
+        let mut draft = self.draft(caller, Some(claimed.deployment.id));
+        self.erase(caller, &mut draft, &read).await?;
+        draft.append(claimed, edges);
+        let operation = Operation { changes: produced.changes, ..claimed.operation.value.clone() };
+        draft.succeed(claimed, operation, Effect::Destroyed)?;
+        draft.commit().await
+    }
+
+    /// Writes that a resource is gone, and removes everything that belongs to it.
+    pub(crate) async fn erase(
+        &self,
+        caller: &Caller,
+        draft: &mut Draft<'_, P>,
+        read: &Versioned<Resource>,
+    ) -> Result<(), Error> {
         let organisation = caller.organisation();
         let id = read.id;
-        let identity = Item::Identity(read.identity.clone());
-        let resident = Item::Resident(read.environment.clone(), id);
-        let items = vec![identity.clone(), resident.clone(), Item::Outputs(id), Item::Parameters(id)];
-        let mut batch = self.batch(organisation, items).await?;
         let consumers: Vec<Versioned<Consumer>> = self.list_all(organisation, &Set::Consumers(id)).await?;
-
-        let edges = self.edges(caller, claimed, &read, &read.depends_on).await?;
-
-        let mut draft = self.draft(caller, Some(claimed.deployment.id));
-        if let Some(identified) = batch.take::<Identified>(&identity)?
-            && identified.resource == id
-        {
-            draft.delete(&identified);
+        let mut items = vec![
+            Item::Identity(read.identity.clone()),
+            Item::Resident(read.environment.clone(), id),
+            Item::Outputs(id),
+            Item::Parameters(id),
+        ];
+        items.extend(read.candidacies().map(|key| Item::Candidate(key, read.created_at, id)));
+        for pool in read.pool.iter() {
+            items.extend([true, false].map(|free| Item::Member(pool.clone(), free, id)));
         }
-        if let Some(resident) = batch.take::<Resident>(&resident)? {
-            draft.delete(&resident);
-        }
-        if let Some(outputs) = batch.take::<Outputs>(&Item::Outputs(id))? {
-            draft.delete(&outputs);
-        }
-        if let Some(parameters) = batch.take::<Parameters>(&Item::Parameters(id))? {
-            draft.delete(&parameters);
+        items.extend(consumers.iter().filter_map(|consumer| match &consumer.key {
+            ConsumerKey::Workload(key) => Some(Item::Holding(key.clone())),
+            ConsumerKey::Resource { .. } | ConsumerKey::Api { .. } | ConsumerKey::Pool(_) => None,
+        }));
+        let found = self.records.get_many(organisation, &items).await?;
+        for one in found.into_iter().flatten() {
+            let of_another = match &one.value {
+                Record::Identified(identified) => identified.resource != id,
+                Record::Holding(holding) => holding.resource != id,
+                _ => false,
+            };
+            if !of_another {
+                draft.remove(&one);
+            }
         }
         for consumer in &consumers {
             draft.delete(consumer);
-            if let ConsumerKey::Workload(key) = &consumer.key
-                && let Some(holding) = self.read::<Holding>(organisation, Item::Holding(key.clone())).await?
-                && holding.resource == id
-            {
-                draft.delete(&holding);
-            }
         }
         let mut resource = read.value.clone();
         resource.take(ResourceEvent::Destroyed, draft.now())?;
         resource.reservation = None;
         resource.consumers = 0;
-        draft.append(claimed, edges);
         draft.audit_resource(&resource, "resource.destroyed");
-        draft.update(&read, resource);
-        draft.succeed(claimed, finished(claimed, produced), Effect::Destroyed)?;
-        draft.commit().await
+        draft.update(read, resource);
+        Ok(())
     }
 
     async fn report_failed(
@@ -199,7 +211,7 @@ impl<P: Ports> Engine<P> {
 
     /// The releases that remove a resource's edges to what it depended on. Where the deployment itself is about to release
     /// one of those, that waits for the edge.
-    async fn edges(
+    pub(crate) async fn edges(
         &self,
         caller: &Caller,
         claimed: &Claimed,
@@ -227,7 +239,7 @@ impl<P: Ports> Engine<P> {
                 Appended {
                     name: dependency.name.clone(),
                     kind: dependency.template.kind().to_owned(),
-                    request: ReleaseRequest { resource: dependency.id, consumer },
+                    request: ReleaseRequest { resource: dependency.id, consumer: Some(consumer) },
                     before,
                 }
             })
@@ -244,10 +256,6 @@ impl<P: Ports> Engine<P> {
         draft.update(&claimed.operation, operation);
         draft.commit().await
     }
-}
-
-fn finished(claimed: &Claimed, produced: &Produced) -> Operation {
-    Operation { changes: produced.changes, ..claimed.operation.value.clone() }
 }
 
 fn refuse_large(outputs: &BTreeMap<String, (Value, bool)>) -> Option<Failure> {

@@ -6,12 +6,15 @@ use serde_json::{Map, Value, json};
 
 use conductor_domain::application::Application;
 use conductor_domain::code::Fault;
-use conductor_domain::consumer::HoldingKey;
+use conductor_domain::consumer::{Holding, HoldingKey};
 use conductor_domain::environment::{Environment, TypeDefaults};
 use conductor_domain::identity::identity;
-use conductor_domain::name::{ApplicationName, WorkloadName};
+use conductor_domain::ids::ResourceId;
+use conductor_domain::name::{ApplicationName, EnvironmentName, PoolName, WorkloadName};
+use conductor_domain::operation::Source;
+use conductor_domain::pool::{Pool, PoolKey};
 use conductor_domain::principal::Caller;
-use conductor_domain::resource::{MAX_DEPENDENCIES, Resource};
+use conductor_domain::resource::{MAX_DEPENDENCIES, Outputs, Resource, ResourceStatus};
 use conductor_domain::score::{
     self, PlaceholderError, Port, Reference, Requirement, ResolveError, Root, SERVICE_TYPE, ScoreFile, Sharing,
 };
@@ -32,10 +35,21 @@ pub(crate) struct Resolved {
     pub wanted: Vec<Wanted>,
     /// What its `service` resources are.
     pub services: BTreeMap<String, Value>,
+    /// Its metadata.
+    pub metadata: Map<String, Value>,
+}
+
+/// What is known of a name before its template version is chosen.
+#[derive(Default)]
+struct There {
+    /// The resource that it will probably take.
+    resource: Option<Resource>,
+    /// The outputs of one that Conductor did not make.
+    outputs: Option<Vec<String>>,
 }
 
 impl<P: Ports> Engine<P> {
-    /// Finds template and version for each name, and checks parameters. Three reads whatever the size of the file.
+    /// Finds template and version for each name, and checks parameters. A handful of reads whatever the size of the file.
     pub(crate) async fn resolve(
         &self,
         caller: &Caller,
@@ -52,16 +66,42 @@ impl<P: Ports> Engine<P> {
                 check_shape(name, requirement, order.edges.get(name).map_or(0, BTreeMap::len), &mut faults);
             }
         }
+        moved_twice(file, &mut faults);
         faults.none()?;
 
-        let choices: BTreeMap<&str, Choice<'_>> = order
-            .order
+        let pools = self.pools_of(caller, &environment.name, file).await?;
+        let there = self.there(caller, environment, application, file).await?;
+        let mut choices: BTreeMap<&str, Choice<'_>> = BTreeMap::new();
+        for name in &order.order {
+            let Some(requirement) = file.resources.get(name) else { continue };
+            let there = there.get(name.as_str()).and_then(|there| there.resource.as_ref());
+            let choice = match &requirement.sharing {
+                Sharing::Pool { name: pool } => Choice::of_pool(name, requirement, pools.get(pool), &mut faults),
+                Sharing::Existing { .. } => Choice::of_existing(name, requirement, environment, there, &mut faults),
+                _ => Some(Choice::of(requirement, environment)),
+            };
+            choices.extend(choice.map(|choice| (name.as_str(), choice)));
+        }
+        let external = |name: &str| {
+            let there = there.get(name)?;
+            there.resource.as_ref().filter(|resource| resource.external.is_some())?;
+            there.outputs.as_ref()
+        };
+        let kept: BTreeMap<&str, semver::Version> = choices
             .iter()
-            .filter_map(|name| Some((name.as_str(), Choice::of(file.resources.get(name)?, environment))))
+            .filter(|(_, choice)| choice.pinned.is_none() && !upgrade)
+            .filter_map(|(name, choice)| {
+                let resource = there.get(name)?.resource.as_ref()?;
+                let version = resource.version.clone().filter(|_| resource.template == choice.template)?;
+                Some((*name, version))
+            })
             .collect();
-        let kept =
-            if upgrade { BTreeMap::new() } else { self.kept(caller, environment, application, file, &choices).await? };
-        let versions = self.versions(caller, &choices, &kept).await?;
+        let made: BTreeMap<&str, &Choice<'_>> = choices
+            .iter()
+            .filter(|(name, _)| external(name).is_none())
+            .map(|(name, choice)| (*name, choice))
+            .collect();
+        let versions = self.versions(caller, &made, &kept).await?;
         let services = self.services(caller, application, file).await?;
 
         let mut wanted = Vec::new();
@@ -70,25 +110,36 @@ impl<P: Ports> Engine<P> {
                 continue;
             };
             let version = match versions.get(name.as_str()) {
-                Some(Ok(version)) => version.clone(),
+                Some(Ok(version)) => Some(version.clone()),
                 Some(Err(refusal)) => {
                     let pinned = requirement.template_version.is_some() && refusal.code == Code::TemplateVersionUnknown;
                     let key = if pinned { "templateVersion" } else { "type" };
                     faults.add(refusal.code, format!("/resources/{name}/{key}"), refusal.detail.clone());
                     continue;
                 }
-                None => continue,
+                None => None,
             };
-            let parameters = choice.parameters(requirement, name, &mut faults);
+            let (parameters, sources) = choice.parameters(requirement, name, &mut faults);
             let given = parameters.clone().unwrap_or_default();
             let unresolved = unresolved(&given, file);
             let base = format!("/resources/{name}/params");
             // A shared resource may be there already, so a file that gives no parameters may do without required ones.
             let gives = requirement.params.as_ref().is_some_and(|params| !params.is_empty());
-            let accepts = !gives && !matches!(requirement.sharing, Sharing::Dedicated);
-            if !accepts {
+            let accepts = !gives && !matches!(requirement.sharing, Sharing::Dedicated | Sharing::Pool { .. });
+            if let (Some(version), false) = (&version, accepts) {
                 faults
                     .extend(Code::ParametersInvalid, check_parameters(&version.interface, &given, &unresolved, &base));
+            }
+            if let (Some(version), Sharing::Matching(matching)) = (&version, &requirement.sharing) {
+                let inputs = &version.interface.inputs;
+                for key in &matching.match_on {
+                    let detail = match inputs.get(key) {
+                        None => format!("matchOn names {key:?}, which {} does not take", choice.template),
+                        Some(input) if input.sensitive => format!("matchOn names {key:?}, which is sensitive"),
+                        Some(_) => continue,
+                    };
+                    faults.add(Code::ParametersInvalid, format!("/resources/{name}/matching/matchOn"), detail);
+                }
             }
             if serde_json::to_string(&given).map_or(usize::MAX, |text| text.len()) > MAX_PARAMETERS {
                 faults.add(Code::ParametersTooLarge, base, "the parameters are over 64 KiB".to_owned());
@@ -102,66 +153,117 @@ impl<P: Ports> Engine<P> {
                 dialect: file.dialect,
                 parameters,
                 given: gives,
-                retain: requirement.retain.unwrap_or(false),
+                retain: requirement.retain,
+                moved_from: requirement.moved_from.clone(),
+                sources,
+                resource: None,
                 depends_on: order.edges.get(name).cloned().unwrap_or_default(),
             });
         }
-        let outputs = output_faults(file, &wanted, &services);
+        let outputs = output_faults(file, &wanted, &services, external);
         let ports = outputs.iter().all(|fault| fault.code.as_deref() == Some(Code::ServicePortAmbiguous.as_str()));
         faults.extend(if ports { Code::ServicePortAmbiguous } else { Code::PlaceholderInvalid }, outputs);
         faults.none()?;
-        Ok(Resolved { wanted, services })
+        Ok(Resolved { wanted, services, metadata: file.metadata.clone() })
     }
 
-    /// The versions that existing resources keep, by name in the file.
-    async fn kept<'n>(
+    /// The pools that a file names, with all of their parameters.
+    async fn pools_of(
+        &self,
+        caller: &Caller,
+        environment: &EnvironmentName,
+        file: &ScoreFile,
+    ) -> Result<BTreeMap<String, (Pool, Map<String, Value>)>, Error> {
+        let names: BTreeSet<&String> = file
+            .resources
+            .values()
+            .filter_map(|requirement| match &requirement.sharing {
+                Sharing::Pool { name } => Some(name),
+                _ => None,
+            })
+            .collect();
+        let items: Vec<Item> = names
+            .into_iter()
+            .filter_map(|name| PoolName::new(name.as_str()).ok())
+            .map(|name| Item::Pool(PoolKey { environment: environment.clone(), name }))
+            .collect();
+        let mut pools = BTreeMap::new();
+        for pool in self.read_all::<Pool>(caller.organisation(), &items).await?.into_iter().flatten() {
+            let parameters = self.pool_parameters(&pool).await?;
+            pools.insert(pool.key.name.to_string(), (pool.value, parameters));
+        }
+        Ok(pools)
+    }
+
+    /// The resources that the names of a file will probably take: by identity, by id, or because they are held.
+    async fn there<'n>(
         &self,
         caller: &Caller,
         environment: &Environment,
         application: &ApplicationName,
-        file: &ScoreFile,
-        choices: &BTreeMap<&'n str, Choice<'_>>,
-    ) -> Result<BTreeMap<&'n str, semver::Version>, Error> {
+        file: &'n ScoreFile,
+    ) -> Result<BTreeMap<&'n str, There>, Error> {
         let workload = match &file.name {
             Some(name) => WorkloadName::new(name.as_str()).unwrap_or_else(|_| WorkloadName::main()),
             None => WorkloadName::main(),
         };
-        let mut asked = Vec::new();
-        for (name, choice) in choices.iter().filter(|(_, choice)| choice.pinned.is_none()) {
-            let holder = HoldingKey {
-                environment: environment.name.clone(),
-                application: application.clone(),
-                workload: workload.clone(),
-                resource: (*name).to_owned(),
-            };
-            let Some(requirement) = file.resources.get(*name) else { continue };
-            let found = identity(choice.template.kind(), choice.template.class(), &requirement.sharing, &holder);
-            asked.extend(found.map(|identity| (*name, Item::Identity(identity.key))));
-        }
+        let holder = |resource: &str| HoldingKey {
+            environment: environment.name.clone(),
+            application: application.clone(),
+            workload: workload.clone(),
+            resource: resource.to_owned(),
+        };
         let organisation = caller.organisation();
-        let items: Vec<Item> = asked.iter().map(|(_, item)| item.clone()).collect();
-        let identified = self.read_all::<Identified>(organisation, &items).await?;
-        let found: Vec<(&str, Item)> = asked
-            .iter()
-            .zip(identified)
-            .filter_map(|((name, _), read)| Some((*name, Item::Resource(read?.resource))))
-            .collect();
-        let items: Vec<Item> = found.iter().map(|(_, item)| item.clone()).collect();
+        let mut ids: BTreeMap<&str, ResourceId> = BTreeMap::new();
+        let mut asked: Vec<(&str, Item)> = Vec::new();
+        for (name, requirement) in file.resources.iter().filter(|(_, requirement)| requirement.kind != SERVICE_TYPE) {
+            let template = Choice::of(requirement, environment).template;
+            let old = requirement.moved_from.iter().map(|old| (name.as_str(), Item::Holding(holder(old))));
+            asked.extend(old);
+            asked.push((name, Item::Holding(holder(name))));
+            if let Sharing::Existing { id } = &requirement.sharing {
+                ids.extend(id.parse().ok().map(|id| (name.as_str(), id)));
+            }
+            let found = identity(template.kind(), template.class(), &requirement.sharing, &holder(name));
+            asked.extend(found.map(|identity| (name.as_str(), Item::Identity(identity.key))));
+        }
+        let mut batch = self.batch(organisation, asked.iter().map(|(_, item)| item.clone()).collect()).await?;
+        // The last word counts: what has the identity, else what is held, else what was held under the old name.
+        for (name, item) in &asked {
+            let id = match item {
+                Item::Identity(_) => batch.take::<Identified>(item)?.map(|found| found.resource),
+                _ => batch.take::<Holding>(item)?.map(|found| found.resource),
+            };
+            let existing = file.resources.get(*name).is_some_and(|r| matches!(r.sharing, Sharing::Existing { .. }));
+            ids.extend(id.filter(|_| !existing).map(|id| (*name, id)));
+        }
+        let items: Vec<Item> = ids.values().map(|id| Item::Resource(*id)).collect();
         let resources = self.read_all::<Resource>(organisation, &items).await?;
-        Ok(found
-            .into_iter()
+        let mut there: BTreeMap<&str, There> = ids
+            .keys()
             .zip(resources)
-            .filter_map(|((name, _), read)| {
-                let resource = read?.value;
-                (resource.template == choices.get(name)?.template).then_some((name, resource.version))
+            .map(|(name, read)| (*name, There { resource: read.map(|read| read.value), outputs: None }))
+            .collect();
+        let external: Vec<(&str, Item)> = there
+            .iter()
+            .filter_map(|(name, there)| {
+                let resource = there.resource.as_ref().filter(|resource| resource.external.is_some())?;
+                Some((*name, Item::Outputs(resource.id)))
             })
-            .collect())
+            .collect();
+        let items: Vec<Item> = external.iter().map(|(_, item)| item.clone()).collect();
+        let outputs = self.read_all::<Outputs>(organisation, &items).await?;
+        for ((name, _), read) in external.into_iter().zip(outputs) {
+            let names = read.map(|read| read.value.values.into_keys().chain(read.value.sensitive).collect());
+            there.entry(name).or_default().outputs = Some(names.unwrap_or_default());
+        }
+        Ok(there)
     }
 
     async fn versions<'n>(
         &self,
         caller: &Caller,
-        choices: &BTreeMap<&'n str, Choice<'_>>,
+        choices: &BTreeMap<&'n str, &Choice<'_>>,
         kept: &BTreeMap<&'n str, semver::Version>,
     ) -> Result<BTreeMap<&'n str, Result<TemplateVersion, Refusal>>, Error> {
         let organisation = caller.organisation();
@@ -266,7 +368,9 @@ fn service(target: &str, own: &ApplicationName, applications: &[Application]) ->
 struct Choice<'a> {
     template: TemplateName,
     pinned: Option<&'a semver::Version>,
+    /// Parameters for what the file does not give, and those that it may not change; with where they come from.
     defaults: Option<&'a TypeDefaults>,
+    pool: Option<&'a (Pool, Map<String, Value>)>,
 }
 
 impl<'a> Choice<'a> {
@@ -277,7 +381,65 @@ impl<'a> Choice<'a> {
             template: TemplateName::new(&requirement.kind, class),
             pinned: requirement.template_version.as_ref(),
             defaults,
+            pool: None,
         }
+    }
+
+    /// A member of a pool is what the pool says.
+    fn of_pool(
+        name: &str,
+        requirement: &'a Requirement,
+        pool: Option<&'a (Pool, Map<String, Value>)>,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let pointer = format!("/resources/{name}/pool");
+        let found = pool.filter(|(pool, _)| !pool.closing);
+        let Some((pool, parameters)) = found else {
+            faults.add(Code::PoolUnknown, pointer, format!("{name}: the environment has no such pool"));
+            return None;
+        };
+        let template = &pool.template;
+        let class = requirement.class.as_deref().unwrap_or(template.class());
+        if TemplateName::new(&requirement.kind, Some(class)) != *template {
+            faults.add(Code::TypeConflict, pointer, format!("{name}: the pool has {template}"));
+            return None;
+        }
+        for (key, value) in requirement.params.iter().flatten() {
+            if parameters.get(key) != Some(value) {
+                let detail = format!("{name}: a member of a pool has the pool's parameters; leave {key:?} out");
+                faults.add(Code::ParametersInvalid, format!("/resources/{name}/params/{key}"), detail);
+            }
+        }
+        Some(Self { template: template.clone(), pinned: None, defaults: None, pool: found })
+    }
+
+    /// What is there already has its template; here it is only held against the file's type.
+    fn of_existing(
+        name: &str,
+        requirement: &'a Requirement,
+        environment: &'a Environment,
+        there: Option<&Resource>,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let mut unusable = |why: String| {
+            faults.add(Code::ResourceUnusable, format!("/resources/{name}/reference/id"), format!("{name}: {why}"));
+            None
+        };
+        let Sharing::Existing { id } = &requirement.sharing else { return None };
+        let Some(resource) = there else { return unusable(format!("there is no resource {id}")) };
+        if let Some(why) = unusable_from(resource, &environment.name) {
+            return unusable(why);
+        }
+        let mut choice = Self::of(requirement, environment);
+        let template = &resource.template;
+        let class = requirement.class.as_deref().unwrap_or(template.class());
+        if TemplateName::new(&requirement.kind, Some(class)) != *template {
+            let detail = format!("{name}: {} is a {template}", resource.name);
+            faults.add(Code::TypeConflict, format!("/resources/{name}/type"), detail);
+            return None;
+        }
+        choice.template = template.clone();
+        Some(choice)
     }
 
     fn version(
@@ -288,7 +450,10 @@ impl<'a> Choice<'a> {
         let name = &self.template;
         let unknown = || Refusal::new(Code::ResourceTypeUnknown, format!("there is no active template for {name}"));
         let template = template.ok_or_else(unknown)?;
-        let asked = self.pinned.or(kept).or_else(|| self.defaults?.version.as_ref());
+        let asked = self.pinned.or(kept).or_else(|| match self.pool {
+            Some((pool, _)) => Some(&pool.version),
+            None => self.defaults?.version.as_ref(),
+        });
         let version = match asked {
             None => template.newest().ok_or_else(unknown)?,
             Some(version) => match template.versions.get(version) {
@@ -304,9 +469,19 @@ impl<'a> Choice<'a> {
         Ok((name.clone(), version.clone()))
     }
 
-    /// Defaults of the environment, then the file's, then what the environment fixes.
-    fn parameters(&self, requirement: &Requirement, name: &str, faults: &mut Faults) -> Option<Map<String, Value>> {
+    /// Defaults of the environment, then the file's, then what the environment fixes; or the pool's. With them, where
+    /// those come from that the file does not give.
+    fn parameters(
+        &self,
+        requirement: &Requirement,
+        name: &str,
+        faults: &mut Faults,
+    ) -> (Option<Map<String, Value>>, BTreeMap<String, Source>) {
         let nothing = Map::new();
+        if let Some((_, parameters)) = self.pool {
+            let sources = parameters.keys().map(|key| (key.clone(), Source::Pool)).collect();
+            return (Some(parameters.clone()), sources);
+        }
         let (defaults, fixed) = self.defaults.map_or((&nothing, &nothing), |d| (&d.parameters, &d.fixed));
         let given = requirement.params.as_ref().unwrap_or(&nothing);
         for (key, value) in given {
@@ -317,38 +492,59 @@ impl<'a> Choice<'a> {
         }
         let merged: Map<String, Value> =
             defaults.iter().chain(given).chain(fixed).map(|(key, value)| (key.clone(), value.clone())).collect();
-        (!merged.is_empty()).then_some(merged)
+        let mut sources: BTreeMap<String, Source> = defaults
+            .keys()
+            .filter(|key| !given.contains_key(*key))
+            .map(|key| (key.clone(), Source::EnvironmentDefault))
+            .collect();
+        sources.extend(fixed.keys().map(|key| (key.clone(), Source::EnvironmentFixed)));
+        ((!merged.is_empty()).then_some(merged), sources)
+    }
+}
+
+/// Names that two resources want to come from, or that are still in the file.
+fn moved_twice(file: &ScoreFile, faults: &mut Faults) {
+    let mut seen: BTreeSet<&str> = file.resources.keys().map(String::as_str).collect();
+    for (name, requirement) in &file.resources {
+        if let Some(old) = requirement.moved_from.as_deref()
+            && old != name
+            && !seen.insert(old)
+        {
+            let detail = format!("{name}: movedFrom names {old:?}, which another resource of the file is or comes from");
+            faults.add(Code::ScoreInvalid, format!("/resources/{name}/movedFrom"), detail);
+        }
+    }
+}
+
+/// Why a resource that a file names by id cannot be used from an environment.
+pub(crate) fn unusable_from(resource: &Resource, environment: &EnvironmentName) -> Option<String> {
+    if resource.environment != *environment && !resource.published {
+        // Whoever may not see it is not told that it is there.
+        return Some(format!("there is no resource {} here", resource.id));
+    }
+    match resource.status {
+        ResourceStatus::Active | ResourceStatus::Updating => None,
+        status => Some(format!("{} is {status:?}, not Active", resource.name)),
     }
 }
 
 fn check_shape(name: &str, requirement: &Requirement, dependencies: usize, faults: &mut Faults) {
-    let holder = placeholder_holder(name);
     let pointer = format!("/resources/{name}");
-    if let Some(holder) = holder
-        && identity(&requirement.kind, requirement.class.as_deref().unwrap_or("default"), &requirement.sharing, &holder)
-            .is_none()
+    if let Some(old) = &requirement.moved_from
+        && old == name
     {
-        let detail = format!("{name}: this sharing mode is not available yet; use dedicated, a shared name, or an id");
-        faults.add(Code::SharingModeUnavailable, pointer.clone(), detail);
+        faults.add(Code::ScoreInvalid, format!("{pointer}/movedFrom"), format!("{name}: it has that name already"));
     }
-    if requirement.moved_from.is_some() {
-        let detail = format!("{name}: movedFrom is not available yet");
-        faults.add(Code::NotAvailable, pointer.clone(), detail);
+    if let Sharing::Existing { id } = &requirement.sharing
+        && id.parse::<ResourceId>().is_err()
+    {
+        let detail = format!("{name}: {id:?} is not the id of a resource");
+        faults.add(Code::ResourceUnusable, format!("{pointer}/reference/id"), detail);
     }
     if dependencies > MAX_DEPENDENCIES {
         let detail = format!("{name} depends on {dependencies} resources; {MAX_DEPENDENCIES} are allowed");
         faults.add(Code::TooManyDependencies, pointer, detail);
     }
-}
-
-/// Any holder: which modes have an identity does not depend on who asks.
-fn placeholder_holder(name: &str) -> Option<HoldingKey> {
-    Some(HoldingKey {
-        environment: "any".parse().ok()?,
-        application: "any".parse().ok()?,
-        workload: WorkloadName::main(),
-        resource: name.to_owned(),
-    })
 }
 
 /// The names of parameters in which a placeholder stands.
@@ -362,7 +558,12 @@ fn unresolved(parameters: &Map<String, Value>, file: &ScoreFile) -> BTreeSet<Str
 }
 
 /// Placeholders that name an output that the template, or the service, does not have.
-fn output_faults(file: &ScoreFile, wanted: &[Wanted], services: &BTreeMap<String, Value>) -> Vec<Fault> {
+fn output_faults<'a>(
+    file: &ScoreFile,
+    wanted: &[Wanted],
+    services: &BTreeMap<String, Value>,
+    external: impl Fn(&str) -> Option<&'a Vec<String>>,
+) -> Vec<Fault> {
     let names: BTreeSet<&str> = file.resources.keys().map(String::as_str).collect();
     let mut faults = Vec::new();
     for (base, value) in score::expandable(file) {
@@ -372,7 +573,10 @@ fn output_faults(file: &ScoreFile, wanted: &[Wanted], services: &BTreeMap<String
             let source = &reference.source;
             let known: Vec<String> = match (services.get(name), wanted.iter().find(|w| w.name == *name)) {
                 (Some(outputs), _) => outputs.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect(),
-                (None, Some(want)) => want.version.interface.outputs.keys().cloned().collect(),
+                (None, Some(want)) => match &want.version {
+                    Some(version) => version.interface.outputs.keys().cloned().collect(),
+                    None => external(name).cloned().unwrap_or_default(),
+                },
                 (None, None) => continue,
             };
             if known.contains(output) {
@@ -428,9 +632,19 @@ pub(crate) struct Known {
     pub sensitive: BTreeMap<String, BTreeMap<String, Value>>,
     /// The file's metadata.
     pub metadata: Map<String, Value>,
+    /// In a dry run: names whose outputs are not known yet.
+    pub unknown: BTreeSet<String>,
 }
 
+/// What stands for a value that is not known yet; it never leaves a dry run.
+const UNKNOWN: &str = "(known after the deployment)";
+
 impl Known {
+    /// True where a placeholder names an output that is not known yet.
+    pub fn is_unknown(&self, reference: &Reference) -> bool {
+        matches!(&reference.root, Root::Resource { name, path } if !path.is_empty() && self.unknown.contains(name))
+    }
+
     /// What a placeholder names.
     pub fn look_up(&self, reference: &Reference) -> Result<score::Resolved, PlaceholderError> {
         let unknown = |resource: &str, output: String| PlaceholderError::UnknownOutput {
@@ -449,6 +663,9 @@ impl Known {
                 let Some((output, rest)) = path.split_first() else {
                     return Ok(score::Resolved { value: Value::from(name.as_str()), sensitive: false });
                 };
+                if self.unknown.contains(name) {
+                    return Ok(score::Resolved { value: Value::from(UNKNOWN), sensitive: false });
+                }
                 let shown = self.shown.get(name).and_then(|outputs| outputs.get(output));
                 let hidden = self.sensitive.get(name).and_then(|outputs| outputs.get(output));
                 let found = descend(shown.or(hidden).map(|value| (value, rest)));
@@ -472,6 +689,7 @@ fn descend(start: Option<(&Value, &[String])>) -> Option<Value> {
 }
 
 /// A placeholder that did not resolve, as a refusal: the text of the parameter is not repeated.
-pub(crate) fn unresolvable(name: &str, error: &ResolveError) -> Refusal {
-    Refusal::new(Code::OutputMissing, format!("/resources/{name}/params{}: {}", error.pointer, error.error))
+pub(crate) fn unresolvable(name: &str, parameter: &str, error: &ResolveError) -> Refusal {
+    let place = format!("/resources/{name}/params/{parameter}{}", error.pointer);
+    Refusal::new(Code::OutputMissing, format!("{place}: {}", error.error))
 }

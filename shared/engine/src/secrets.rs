@@ -50,7 +50,7 @@ impl<P: Ports> Engine<P> {
 }
 
 /// JSON text that is equal for equal values: maps are sorted, and `1` and `1.0` are one number, as terraform has it.
-fn canonical(value: &Value) -> String {
+pub(crate) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let mut sorted: Vec<_> = map.iter().collect();

@@ -12,6 +12,7 @@ use conductor_domain::resource::{Resource, Waiter};
 
 use crate::port::{Clock, Objects, Ports, Versioned, Wake};
 use crate::record::{Item, Open, Set, Subject};
+use crate::pools::Patience;
 use crate::start::counts;
 use crate::{Engine, Error};
 
@@ -135,17 +136,24 @@ impl<P: Ports> Engine<P> {
     ) -> Result<(), Error> {
         let now = self.clock.now();
         let mut step = Moved::default();
+        let events: Vec<(&Versioned<Operation>, OperationEvent)> = waiting
+            .iter()
+            .filter_map(|read| Some((read, decide(read, deployment.releases, &status_of)?)))
+            .collect();
+        let skipped = events.iter().filter(|(_, event)| *event == OperationEvent::Orphaned);
+        let markers: Vec<Item> = skipped.map(|(read, _)| Item::Open(deployment.id, read.number)).collect();
+        let markers = self.read_all::<Open>(caller.organisation(), &markers).await?;
+        let markers: BTreeMap<u32, Versioned<Open>> =
+            markers.into_iter().flatten().map(|marker| (marker.number, marker)).collect();
         let mut draft = self.draft(caller, Some(deployment.id));
-        for read in waiting {
-            let Some(event) = decide(read, deployment.releases, &status_of) else { continue };
+        for (read, event) in events {
             let mut operation = read.value.clone();
             operation.take(event, now)?;
             match operation.status {
                 OperationStatus::Ready => step.wakes.push(self.wake(caller, deployment.id, Some(operation.number))),
                 _ => {
-                    let marker = Item::Open(deployment.id, operation.number);
-                    if let Some(marker) = self.read::<Open>(caller.organisation(), marker).await? {
-                        draft.delete(&marker);
+                    if let Some(marker) = markers.get(&operation.number) {
+                        draft.delete(marker);
                     }
                     step.skipped.push(operation.number);
                 }
@@ -164,21 +172,19 @@ impl<P: Ports> Engine<P> {
 
     /// Moves a deployment on: starts it, decides its releases, or ends it. Reads its operations only for the last two.
     pub(crate) async fn settle_deployment(&self, caller: &Caller, id: DeploymentId) -> Result<Vec<Wake>, Error> {
-        let mut tries = self.tries();
-        loop {
-            // Boxed: a deployment without operations is started and ended in one go.
-            match Box::pin(self.try_settle_deployment(caller, id, false)).await {
-                Err(Error::Conflict) => self.again(&mut tries).await?,
-                done => return done,
-            }
-        }
+        self.settle_until_done(caller, id, false).await
     }
 
     /// The same, looking at every operation: what the sweeper does.
     pub(crate) async fn settle_whole(&self, caller: &Caller, id: DeploymentId) -> Result<Vec<Wake>, Error> {
+        self.settle_until_done(caller, id, true).await
+    }
+
+    async fn settle_until_done(&self, caller: &Caller, id: DeploymentId, whole: bool) -> Result<Vec<Wake>, Error> {
         let mut tries = self.tries();
         loop {
-            match Box::pin(self.try_settle_deployment(caller, id, true)).await {
+            // Boxed: a deployment without operations is started and ended in one go.
+            match Box::pin(self.try_settle_deployment(caller, id, whole)).await {
                 Err(Error::Conflict) => self.again(&mut tries).await?,
                 done => return done,
             }
@@ -271,7 +277,6 @@ impl<P: Ports> Engine<P> {
         ended: Deployment,
     ) -> Result<Vec<Wake>, Error> {
         let organisation = caller.organisation();
-        self.keep_objects(&ended).await?;
         let lane: Option<Versioned<Lane>> = self.read(organisation, Item::Lane(ended.lane.clone())).await?;
         let places: Vec<Versioned<LanePlace>> =
             self.list_first(organisation, &Set::LanePlaces(ended.lane.clone()), 2).await?;
@@ -295,8 +300,13 @@ impl<P: Ports> Engine<P> {
         };
         draft.audit(Subject::Deployment(ended.id), action, None);
         tracing::info!(deployment = %ended.id, status = ?ended.status, "deployment ended");
+        let pool = ended.lane.pool();
         draft.update(read, ended);
         draft.commit().await?;
+        if let Some(pool) = pool {
+            // Boxed: what a pool lacks now is a deployment that ends like this one.
+            Box::pin(self.settle_pool(caller, &pool, Patience::Later)).await;
+        }
         Ok(next.map(|next| self.wake(caller, next, None)).into_iter().collect())
     }
 

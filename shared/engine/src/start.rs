@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use conductor_domain::Code;
 use conductor_domain::consumer::Holding;
-use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentKind, Releases};
+use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Releases};
 use conductor_domain::ids::DeploymentId;
-use conductor_domain::lane::Lane;
+use conductor_domain::lane::{Lane, LaneOf};
+use conductor_domain::name::ApplicationName;
 use conductor_domain::operation::{Failure, Operation, OperationStatus};
+use conductor_domain::pool::PoolKey;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
 
-use crate::plan::{Planned, plan};
+use crate::plan::{Leaving, Planned, Wanted, moved, plan};
 use crate::port::{Clock, MAX_CHANGES, Objects, Ports, StoreError, Versioned, Wake};
 use crate::record::{Item, Open, Set, Subject};
 use crate::resolve::Resolved;
@@ -46,34 +49,34 @@ impl<P: Ports> Engine<P> {
         let Some(deployment) = self.read::<Deployment>(organisation, Item::Deployment(id)).await? else {
             return Ok(Vec::new());
         };
-        if deployment.status != conductor_domain::deployment::DeploymentStatus::Pending {
+        if deployment.status != DeploymentStatus::Pending {
             return Ok(Vec::new());
         }
         let lane: Option<Versioned<Lane>> = self.read(organisation, Item::Lane(deployment.lane.clone())).await?;
         self.keep_objects(&deployment).await?;
+        let superseded = lane.as_ref().is_some_and(|lane| deployment.number < lane.superseded_below);
+        if superseded && deployment.plan.is_none() {
+            return self.end_unplanned(caller, &deployment, DeploymentEvent::Cancelled, superseded_failure()).await;
+        }
         if lane.and_then(|lane| lane.value.current) != Some(id) {
             return Ok(Vec::new());
         }
-        let planned = match &deployment.plan {
-            Some(object) => self.stored_plan(object).await,
-            None => self.plan(caller, &deployment, resolved).await,
+        let begun = async {
+            let started = match &deployment.plan {
+                Some(object) => self.stored_plan(object).await?,
+                None => self.plan(caller, &deployment, resolved).await?,
+            };
+            self.begin(caller, deployment.clone(), started).await
         };
-        let begun = match planned {
-            Ok(planned) => self.begin(caller, deployment, planned).await,
-            Err(Error::Refused(refusal)) => {
-                return self
-                    .end_unplanned(caller, &deployment, DeploymentEvent::Unplannable, Some(refusal.into()))
-                    .await;
-            }
-            Err(error) => Err(error),
-        };
-        match begun {
+        match begun.await {
             Err(error) if error.is_permanent() => {
-                tracing::error!(deployment = %id, error = %Causes(&error), "a deployment cannot be planned");
-                let failure = Failure::from(error.refusal());
+                if !matches!(error, Error::Refused(_)) {
+                    tracing::error!(deployment = %id, error = %Causes(&error), "a deployment cannot be planned");
+                }
                 match self.read::<Deployment>(organisation, Item::Deployment(id)).await? {
                     Some(read) if !read.status.is_final() => {
-                        self.end_unplanned(caller, &read, DeploymentEvent::Unplannable, Some(failure)).await
+                        let failure = Failure::from(error.refusal());
+                        self.end_unplanned(caller, &read, DeploymentEvent::Unplannable, failure).await
                     }
                     _ => Ok(Vec::new()),
                 }
@@ -90,42 +93,41 @@ impl<P: Ports> Engine<P> {
         deployment: &Deployment,
         resolved: Option<Resolved>,
     ) -> Result<Started, Error> {
-        let organisation = caller.organisation();
-        let lane = &deployment.lane;
         let mut begun = deployment.clone();
-        let (wanted, names): (Vec<_>, BTreeSet<String>) = match (&deployment.score, deployment.kind) {
-            (Some(object), DeploymentKind::Apply) => {
-                let content = self.vault.get(object).await?;
-                let content = content.ok_or_else(|| StoreError::Unreadable(format!("{object} is gone")))?;
-                let file = read_file(&String::from_utf8_lossy(&content))?;
-                let resolved = match resolved {
-                    Some(resolved) => resolved,
-                    None => {
-                        let environment = self.environment(caller, &lane.environment).await?;
-                        self.resolve(caller, &environment, &lane.application, deployment.options.upgrade, &file).await?
-                    }
-                };
-                begun.services = resolved.services;
-                begun.file_metadata = file.metadata;
-                let names = resolved.wanted.iter().map(|want| want.name.clone()).collect();
-                (resolved.wanted, names)
+        let mut wanted = Vec::new();
+        let mut leaving = Vec::new();
+        match (&deployment.lane.of, deployment.kind) {
+            (LaneOf::Application(application), DeploymentKind::Apply | DeploymentKind::Teardown) => {
+                let environment = &deployment.lane.environment;
+                if let Some(resolved) = self.resolved(caller, deployment, application, resolved).await? {
+                    begun.services = resolved.services;
+                    begun.file_metadata = resolved.metadata;
+                    wanted = resolved.wanted;
+                }
+                let set = Set::Holdings(environment.clone(), application.clone(), deployment.workload.clone());
+                let held: Vec<Versioned<Holding>> = self.list_all(caller.organisation(), &set).await?;
+                let held: Vec<Holding> = held.into_iter().map(|holding| holding.value).collect();
+                if deployment.options.prune {
+                    leaving = self.leaving(caller, &wanted, held).await?;
+                }
             }
-            _ => (Vec::new(), BTreeSet::new()),
-        };
-        let set = Set::Holdings(lane.environment.clone(), lane.application.clone(), deployment.workload.clone());
-        let held: Vec<Versioned<Holding>> = self.list_all(organisation, &set).await?;
-        let leaving: Vec<Holding> = held
-            .into_iter()
-            .map(|holding| holding.value)
-            .filter(|holding| match deployment.kind {
-                DeploymentKind::Apply => deployment.options.prune && !names.contains(&holding.key.resource),
-                DeploymentKind::Teardown => true,
-            })
-            .collect();
-        let items: Vec<Item> = leaving.iter().map(|holding| Item::Resource(holding.resource)).collect();
-        let resources = self.read_all::<Resource>(organisation, &items).await?;
-        let leaving: Vec<_> =
-            leaving.into_iter().zip(resources).map(|(holding, read)| (holding, read.map(|r| r.value))).collect();
+            (LaneOf::Pool(name), _) => {
+                let key = PoolKey { environment: deployment.lane.environment.clone(), name: name.clone() };
+                (wanted, leaving) = self.plan_pool(caller, &key).await?;
+            }
+            (LaneOf::Resource(_) | LaneOf::Application(_), _) => {
+                if let Some(request) = &deployment.lets_go {
+                    let resource: Option<Versioned<Resource>> =
+                        self.read(caller.organisation(), Item::Resource(request.resource)).await?;
+                    leaving.extend(resource.map(|resource| Leaving {
+                        name: resource.name.clone(),
+                        kind: resource.template.kind().to_owned(),
+                        request: request.clone(),
+                        depends_on: Vec::new(),
+                    }));
+                }
+            }
+        }
         let now = self.clock.now();
         let planned = plan(&begun, &wanted, &leaving, now, || self.clock.fresh_id());
         begun.operations = planned.operations.len() as u32;
@@ -133,6 +135,42 @@ impl<P: Ports> Engine<P> {
         begun.releases = if planned.acquires == 0 { Releases::Go } else { Releases::Undecided };
         begun.operation_counts = counts(&planned.operations);
         Ok(Started { deployment: begun, planned })
+    }
+
+    /// What the file of a deployment asks for; none where it has none.
+    async fn resolved(
+        &self,
+        caller: &Caller,
+        deployment: &Deployment,
+        application: &ApplicationName,
+        resolved: Option<Resolved>,
+    ) -> Result<Option<Resolved>, Error> {
+        let Some(object) = &deployment.score else { return Ok(None) };
+        if resolved.is_some() {
+            return Ok(resolved);
+        }
+        let file = read_file(&self.score_text(object).await?)?;
+        let environment = self.environment(caller, &deployment.lane.environment).await?;
+        let upgrade = deployment.options.upgrade;
+        self.resolve(caller, &environment, application, upgrade, &file).await.map(Some)
+    }
+
+    /// A Score file as it came.
+    pub(crate) async fn score_text(&self, object: &str) -> Result<String, Error> {
+        let content = self.vault.get(object).await?;
+        let content = content.ok_or_else(|| StoreError::Unreadable(format!("{object} is gone")))?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+
+    /// What is held and not wanted any more, also not under another name.
+    async fn leaving(&self, caller: &Caller, wanted: &[Wanted], held: Vec<Holding>) -> Result<Vec<Leaving>, Error> {
+        let mut names = moved(wanted, &held);
+        names.extend(wanted.iter().map(|want| want.name.clone()));
+        let held: Vec<Holding> = held.into_iter().filter(|holding| !names.contains(&holding.key.resource)).collect();
+        let items: Vec<Item> = held.iter().map(|holding| Item::Resource(holding.resource)).collect();
+        let resources = self.read_all::<Resource>(caller.organisation(), &items).await?;
+        let depends_on = resources.into_iter().map(|read| read.map(|read| read.value.depends_on).unwrap_or_default());
+        Ok(held.into_iter().zip(depends_on).map(|(holding, edges)| Leaving::holding(holding, edges)).collect())
     }
 
     async fn stored_plan(&self, object: &str) -> Result<Started, Error> {
@@ -216,13 +254,18 @@ impl<P: Ports> Engine<P> {
         caller: &Caller,
         read: &Versioned<Deployment>,
         event: DeploymentEvent,
-        error: Option<Failure>,
+        error: Failure,
     ) -> Result<Vec<Wake>, Error> {
         let mut ended = read.value.clone();
         ended.take(event, self.clock.now())?;
-        ended.error = error;
+        ended.error = Some(error);
         self.end(caller, read, ended).await
     }
+}
+
+/// Why a deployment was stopped before it began.
+pub(crate) fn superseded_failure() -> Failure {
+    Failure::new(Code::Superseded, Code::Superseded.title())
 }
 
 /// A deployment as it will be once it has begun, and its operations.

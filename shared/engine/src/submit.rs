@@ -7,20 +7,23 @@ use serde_json::Value;
 
 use conductor_domain::application::Application;
 use conductor_domain::code::Fault;
-use conductor_domain::deployment::{Deployment, DeploymentKind, DeploymentStatus, Options, Releases};
+use conductor_domain::deployment::{
+    Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Options, Releases,
+};
 use conductor_domain::environment::Environment;
 use conductor_domain::ids::{DeploymentId, GenericUuid};
-use conductor_domain::lane::{Lane, LaneKey, LanePlace};
+use conductor_domain::lane::{Lane, LaneKey, LaneOf, LanePlace};
 use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
-use conductor_domain::operation::MAX_OPERATIONS;
+use conductor_domain::operation::{MAX_OPERATIONS, ReleaseRequest};
 use conductor_domain::principal::Caller;
 use conductor_domain::score::{self, ScoreFile};
 use conductor_domain::{Code, Refusal};
 use jiff::SignedDuration;
 
 use crate::port::{Clock, Objects, Ports, Versioned};
-use crate::record::{Idempotency, Item, Subject};
+use crate::record::{Idempotency, Item, Set, Subject};
 use crate::resolve::Resolved;
+use crate::start::superseded_failure;
 use crate::{Causes, Engine, Error};
 
 /// How long an idempotency key is kept.
@@ -43,6 +46,8 @@ pub struct DeploymentRequest {
     pub metadata: Map<String, Value>,
     /// The idempotency key, and the SHA-256 of the request, hex.
     pub idempotency: Option<(String, String)>,
+    /// Cancels the deployments of the lane that have not begun.
+    pub supersede: bool,
 }
 
 /// A request to tear down what an application holds in an environment.
@@ -54,6 +59,8 @@ pub struct TeardownRequest {
     pub application: ApplicationName,
     /// One of its workloads, or all.
     pub workload: Option<WorkloadName>,
+    /// Names of resources that may be destroyed although the environment is protected.
+    pub allow_destroy: Vec<String>,
 }
 
 /// What became of a request.
@@ -65,7 +72,8 @@ pub struct Submitted {
     pub repeated: bool,
 }
 
-struct Submission<'a> {
+/// A deployment on its way into the table.
+pub(crate) struct Submission<'a> {
     kind: DeploymentKind,
     lane: LaneKey,
     workload: Option<WorkloadName>,
@@ -75,6 +83,36 @@ struct Submission<'a> {
     commit_id: Option<String>,
     metadata: Map<String, Value>,
     idempotency: Option<(String, String)>,
+    supersede: bool,
+    lets_go: Option<ReleaseRequest>,
+    /// The deployment that is tried again, and its number in the lane.
+    retry_of: Option<(DeploymentId, u64)>,
+}
+
+impl Submission<'_> {
+    /// A deployment without a file.
+    pub fn new(kind: DeploymentKind, lane: LaneKey) -> Self {
+        Self {
+            kind,
+            lane,
+            workload: None,
+            file: None,
+            score: None,
+            options: Options::default(),
+            commit_id: None,
+            metadata: Map::new(),
+            idempotency: None,
+            supersede: false,
+            lets_go: None,
+            retry_of: None,
+        }
+    }
+
+    /// One that lets go of a resource.
+    pub fn release(environment: EnvironmentName, request: ReleaseRequest) -> Self {
+        let lane = LaneKey { environment, of: LaneOf::Resource(request.resource) };
+        Self { lets_go: Some(request), ..Self::new(DeploymentKind::Release, lane) }
+    }
 }
 
 impl<P: Ports> Engine<P> {
@@ -83,8 +121,6 @@ impl<P: Ports> Engine<P> {
         let file = read_file(&request.score)?;
         let (application, workload) = names(&request, &file)?;
         let submission = Submission {
-            kind: DeploymentKind::Apply,
-            lane: LaneKey { environment: request.environment, application },
             workload: Some(workload),
             file: Some(&file),
             score: Some(&request.score),
@@ -92,6 +128,8 @@ impl<P: Ports> Engine<P> {
             commit_id: request.commit_id,
             metadata: request.metadata,
             idempotency: request.idempotency,
+            supersede: request.supersede,
+            ..Submission::new(DeploymentKind::Apply, LaneKey::application(request.environment, application))
         };
         self.record(caller, submission).await
     }
@@ -100,21 +138,51 @@ impl<P: Ports> Engine<P> {
     pub async fn teardown(&self, caller: &Caller, request: TeardownRequest) -> Result<Submitted, Error> {
         self.environment(caller, &request.environment).await?;
         self.application(caller, &request.application).await?;
+        let lane = LaneKey::application(request.environment, request.application);
         let submission = Submission {
-            kind: DeploymentKind::Teardown,
-            lane: LaneKey { environment: request.environment, application: request.application },
             workload: request.workload,
-            file: None,
-            score: None,
-            options: Options::default(),
-            commit_id: None,
-            metadata: Map::new(),
-            idempotency: None,
+            options: Options { allow_destroy: request.allow_destroy, ..Options::default() },
+            ..Submission::new(DeploymentKind::Teardown, lane)
         };
         self.record(caller, submission).await
     }
 
-    async fn record(&self, caller: &Caller, submission: Submission<'_>) -> Result<Submitted, Error> {
+    /// Deploys the same file again, or tears down again, after a deployment that did not succeed. What it left half
+    /// made is gone on with.
+    pub async fn retry(&self, caller: &Caller, id: DeploymentId) -> Result<Submitted, Error> {
+        let found = self.read::<Deployment>(caller.organisation(), Item::Deployment(id)).await?;
+        let failed = found
+            .ok_or_else(|| Refusal::new(Code::DeploymentNotFound, format!("there is no deployment {id}")))?
+            .value;
+        let again = match failed.status {
+            DeploymentStatus::Failed | DeploymentStatus::Cancelled | DeploymentStatus::TimedOut => true,
+            DeploymentStatus::Pending | DeploymentStatus::InProgress | DeploymentStatus::Succeeded => false,
+        };
+        if !again || failed.kind == DeploymentKind::Pool {
+            let detail = format!("a deployment of kind {:?} that is {:?} is not tried again", failed.kind, failed.status);
+            return Err(Refusal::new(Code::NotRetryable, detail).into());
+        }
+        let text = match &failed.score {
+            Some(object) => Some(self.score_text(object).await?),
+            None => None,
+        };
+        let file = text.as_deref().map(read_file).transpose()?;
+        let submission = Submission {
+            workload: failed.workload,
+            file: file.as_ref(),
+            score: text.as_deref(),
+            options: failed.options,
+            commit_id: failed.commit_id,
+            metadata: failed.metadata,
+            lets_go: failed.lets_go,
+            retry_of: Some((id, failed.number)),
+            ..Submission::new(failed.kind, failed.lane)
+        };
+        self.record(caller, submission).await
+    }
+
+    /// Records a submission and starts it if its turn has come.
+    pub(crate) async fn record(&self, caller: &Caller, submission: Submission<'_>) -> Result<Submitted, Error> {
         let id = DeploymentId::from_untyped_uuid(self.clock.fresh_id());
         let mut stored = false;
         let mut tries = self.tries();
@@ -136,6 +204,9 @@ impl<P: Ports> Engine<P> {
                         let error = Causes(&error);
                         tracing::warn!(deployment = %id, %error, "recorded, and not started yet");
                     }
+                    if submission.supersede {
+                        self.cancel_pending(caller, &submission.lane, id).await;
+                    }
                     return Ok(submitted);
                 }
                 Err(error) => return Err(error),
@@ -153,17 +224,15 @@ impl<P: Ports> Engine<P> {
         let organisation = caller.organisation();
         let lane_item = Item::Lane(submission.lane.clone());
         let environment_item = Item::Environment(submission.lane.environment.clone());
-        let application_item = Item::Application(submission.lane.application.clone());
-        let mut items = vec![lane_item.clone(), environment_item.clone(), application_item.clone()];
+        let application_item = submission.lane.application_name().cloned().map(Item::Application);
+        let mut items = vec![lane_item.clone(), environment_item.clone()];
+        items.extend(application_item.clone());
         let key_item =
             submission.idempotency.as_ref().map(|(key, _)| Item::Idempotency(caller.principal.id.clone(), key.clone()));
         items.extend(key_item.clone());
         let mut batch = self.batch(organisation, items).await?;
 
-        let used = match &key_item {
-            Some(item) => batch.take::<Idempotency>(item)?,
-            None => None,
-        };
+        let used: Option<Versioned<Idempotency>> = batch.take_if(key_item.as_ref())?;
         let now = self.clock.now();
         if let (Some(used), Some((_, request))) = (&used, &submission.idempotency)
             && used.expires_at > now
@@ -178,13 +247,12 @@ impl<P: Ports> Engine<P> {
             let detail = format!("there is no environment {}", submission.lane.environment);
             Refusal::at(Code::EnvironmentUnknown, vec![Fault::at("/environment", detail)])
         })?;
-        let resolved = match submission.file {
-            Some(file) => {
-                let application = &submission.lane.application;
+        let resolved = match (submission.file, submission.lane.application_name()) {
+            (Some(file), Some(application)) => {
                 let resolved = self.resolve(caller, &environment, application, submission.options.upgrade, file).await;
                 Some(resolved.map_err(|error| placed(error, submission.score))?)
             }
-            None => None,
+            _ => None,
         };
 
         let score = submission.score.map(|_| format!("deployments/{id}/score"));
@@ -194,8 +262,14 @@ impl<P: Ports> Engine<P> {
         }
 
         let lane: Option<Versioned<Lane>> = batch.take(&lane_item)?;
-        let application: Option<Versioned<Application>> = batch.take(&application_item)?;
+        let application: Option<Versioned<Application>> = batch.take_if(application_item.as_ref())?;
         let number = lane.as_ref().map_or(1, |lane| lane.next);
+        let overtaken = submission.retry_of.is_some_and(|(_, tried)| number != tried + 1);
+        let upkeep_runs =
+            submission.kind == DeploymentKind::Pool && lane.as_ref().is_some_and(|lane| lane.current.is_some());
+        if overtaken || upkeep_runs {
+            return Err(Refusal::new(Code::Superseded, "a later deployment has taken its place").into());
+        }
         let current = lane.as_ref().and_then(|lane| lane.current).unwrap_or(id);
 
         let mut draft = self.draft(caller, Some(id));
@@ -207,6 +281,8 @@ impl<P: Ports> Engine<P> {
             lane: submission.lane.clone(),
             number,
             workload: submission.workload.clone(),
+            lets_go: submission.lets_go.clone(),
+            retry_of: submission.retry_of.map(|(id, _)| id),
             options: submission.options.clone(),
             commit_id: submission.commit_id.clone(),
             metadata: submission.metadata.clone(),
@@ -230,7 +306,13 @@ impl<P: Ports> Engine<P> {
             draft.check(&environment);
         }
         let key = submission.lane.clone();
-        draft.put(lane.as_ref(), Lane { key: key.clone(), next: number + 1, current: Some(current) });
+        let superseded_below = match (&lane, submission.supersede) {
+            (_, true) => number,
+            (Some(lane), false) => lane.superseded_below,
+            (None, false) => 0,
+        };
+        let turned = Lane { key: key.clone(), next: number + 1, current: Some(current), superseded_below };
+        draft.put(lane.as_ref(), turned);
         draft.create(LanePlace { lane: key, number, deployment: id });
         if let Some((key, request)) = &submission.idempotency {
             let value = Idempotency {
@@ -242,20 +324,52 @@ impl<P: Ports> Engine<P> {
             };
             draft.put(used.as_ref(), value);
         }
-        let deployed = deployed(application.as_ref(), submission, now);
-        match &application {
-            Some(read) if read.value == deployed => draft.check(read),
-            read => {
-                draft.put(read.as_ref(), deployed);
+        if let Some(name) = submission.lane.application_name() {
+            let deployed = deployed(application.as_ref(), name, submission, now);
+            match &application {
+                Some(read) if read.value == deployed => draft.check(read),
+                read => {
+                    draft.put(read.as_ref(), deployed);
+                }
             }
         }
         let action = match submission.kind {
             DeploymentKind::Apply => "deployment.submitted",
             DeploymentKind::Teardown => "teardown.submitted",
+            DeploymentKind::Release => "release.submitted",
+            DeploymentKind::Pool => "upkeep.submitted",
         };
         draft.audit(Subject::Deployment(id), action, submission.commit_id.clone());
         draft.commit().await?;
         Ok((Submitted { deployment: id, repeated: false }, resolved))
+    }
+}
+
+impl<P: Ports> Engine<P> {
+    /// Cancels what waits in a lane before a deployment that supersedes it. What this misses cancels itself when its turn
+    /// comes.
+    async fn cancel_pending(&self, caller: &Caller, lane: &LaneKey, by: DeploymentId) {
+        if let Err(error) = self.try_cancel_pending(caller, lane, by).await {
+            tracing::warn!(deployment = %by, error = %Causes(&error), "what it supersedes still waits");
+        }
+    }
+
+    async fn try_cancel_pending(&self, caller: &Caller, lane: &LaneKey, by: DeploymentId) -> Result<(), Error> {
+        let organisation = caller.organisation();
+        let places: Vec<Versioned<LanePlace>> = self.list_all(organisation, &Set::LanePlaces(lane.clone())).await?;
+        let before = places.iter().take_while(|place| place.deployment != by);
+        let items: Vec<Item> = before.map(|place| Item::Deployment(place.deployment)).collect();
+        for read in self.read_all::<Deployment>(organisation, &items).await?.into_iter().flatten() {
+            if read.status == DeploymentStatus::Pending && read.plan.is_none() {
+                let cancelled = DeploymentEvent::Cancelled;
+                match self.end_unplanned(caller, &read, cancelled, superseded_failure()).await {
+                    Ok(wakes) => self.send(&wakes).await,
+                    Err(Error::Conflict) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -275,10 +389,15 @@ fn placed(error: Error, score: Option<&str>) -> Error {
 }
 
 /// The application as it is once this submission is recorded.
-fn deployed(read: Option<&Versioned<Application>>, submission: &Submission<'_>, now: jiff::Timestamp) -> Application {
+fn deployed(
+    read: Option<&Versioned<Application>>,
+    name: &ApplicationName,
+    submission: &Submission<'_>,
+    now: jiff::Timestamp,
+) -> Application {
     let mut application = match read {
         Some(read) => read.value.clone(),
-        None => Application::new(submission.lane.application.clone(), now),
+        None => Application::new(name.clone(), now),
     };
     application.environments.insert(submission.lane.environment.clone());
     if let (Some(file), Some(workload)) = (submission.file, &submission.workload) {

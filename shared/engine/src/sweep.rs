@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use conductor_domain::name::OrganisationName;
 
+use crate::pools::Patience;
 use crate::port::{Clock, CommitError, DUE_SHARDS, Ports, Records, Versioned, Wake};
 use crate::record::{Item, Open, Record};
 use crate::{Causes, Engine, Error};
@@ -99,6 +100,10 @@ impl<P: Ports> Engine<P> {
             Record::Operation(value) => self.sweep_operation(caller, Versioned { value, version }).await,
             Record::Lease(value) => self.take_over(caller, Versioned { value, version }).await,
             Record::Resource(value) => self.sweep_resource(caller, Versioned { value, version }).await,
+            Record::Pool(pool) => {
+                self.settle_pool(caller, &pool.key, Patience::Over).await;
+                Ok(Vec::new())
+            }
             _ => Ok(Vec::new()),
         }
     }
@@ -198,6 +203,7 @@ fn entered_at(record: &Record) -> jiff::Timestamp {
         Record::Deployment(r) => r.entered_at,
         Record::Operation(r) => r.entered_at,
         Record::Resource(r) => r.updated_at,
+        Record::Pool(r) => r.updated_at,
         Record::Lease(r) => r.expires_at,
         _ => jiff::Timestamp::UNIX_EPOCH,
     }

@@ -25,6 +25,8 @@ pub struct NewVersion {
     pub sha256: String,
     /// What the module takes and gives.
     pub interface: Interface,
+    /// The engine that runs it, such as `terraform`.
+    pub engine: String,
     /// The engine's version constraint, from the module's `required_version`.
     pub engine_version: String,
 }
@@ -35,7 +37,7 @@ pub(crate) fn archive_name(sha256: &str) -> String {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Publishes a version. The same version with the same content is no change; with another content it is refused.
+    /// Publishes a version. The same version with the same content and engine is no change; with another it is refused.
     pub async fn publish(&self, caller: &Caller, new: NewVersion) -> Result<PutOutcome<TemplateVersion>, Error> {
         let mut tries = self.tries();
         let mut stored = false;
@@ -58,11 +60,11 @@ impl<P: Ports> Engine<P> {
         let parent = Item::Template(new.template.clone());
         let mut batch = self.batch(organisation, vec![item.clone(), parent.clone()]).await?;
         if let Some(record) = batch.take::<TemplateVersion>(&item)? {
-            if record.sha256 != new.sha256 {
+            if record.sha256 != new.sha256 || record.engine != new.engine {
                 return Err(Refusal::new(
                     Code::TemplateVersionExists,
                     format!(
-                        "{} {} is published with another content; publish a new version",
+                        "{} {} is published with another content or engine; publish a new version",
                         new.template, new.version
                     ),
                 )
@@ -83,8 +85,9 @@ impl<P: Ports> Engine<P> {
             sha256: new.sha256.clone(),
             bytes: new.archive.len() as u64,
             interface: new.interface.clone(),
-            engine: "terraform".to_owned(),
+            engine: new.engine.clone(),
             engine_version: new.engine_version.clone(),
+            retain: false,
             created_at: self.clock.now(),
             created_by: caller.principal.id.clone(),
         });

@@ -4,7 +4,6 @@
 
 mod aws;
 mod clock;
-mod key;
 mod objects;
 mod queue;
 mod records;

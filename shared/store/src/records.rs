@@ -12,11 +12,10 @@ use aws_sdk_dynamodb::types::{
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use conductor_domain::name::OrganisationName;
+use conductor_engine::layout::{self, Key};
 use conductor_engine::port::{Change, CommitError, Expect, Page, Records, StoreError, Version, Versioned};
 use conductor_engine::{Item, Listing, Record, SCHEMA_VERSION, Set};
 use jiff::{SignedDuration, Timestamp};
-
-use crate::key::{self, Key};
 
 type Row = HashMap<String, AttributeValue>;
 
@@ -61,21 +60,21 @@ fn string<'r>(row: &'r Row, name: &str) -> Result<&'r str, StoreError> {
 
 /// The row of a record: body, version and schema beside the keys, and what the indexes need.
 fn row(organisation: &OrganisationName, record: &Record, version: &Version) -> Result<Row, StoreError> {
-    let key = key::key(organisation, &record.item());
+    let key = layout::key(organisation, &record.item());
     let body = serde_json::to_string(record).map_err(unavailable)?;
     let mut row = key_row(&key);
     row.insert("version".to_owned(), text(&version.0));
     row.insert("schema_version".to_owned(), AttributeValue::N(SCHEMA_VERSION.to_string()));
     row.insert("body".to_owned(), text(body));
     if let Some(due_at) = record.due_at() {
-        row.insert("due_shard".to_owned(), text(key::due_shard(key::shard_of(&key.pk))));
+        row.insert("due_shard".to_owned(), text(layout::due_shard(layout::shard_of(&key.pk))));
         row.insert("due_at".to_owned(), AttributeValue::N(due_at.as_millisecond().to_string()));
     }
     if let Some(forget_at) = record.forget_at() {
         row.insert("ttl".to_owned(), AttributeValue::N(forget_at.as_second().to_string()));
     }
     if let Some((listing, order)) = record.listing() {
-        row.insert("list".to_owned(), text(key::listing(organisation, &listing)));
+        row.insert("list".to_owned(), text(layout::listing(organisation, &listing)));
         row.insert("list_order".to_owned(), text(order));
     }
     Ok(row)
@@ -146,14 +145,14 @@ impl Table {
             }
             Change::Delete { item: name, expect } => {
                 let (condition, values) = condition(&Expect::Version(expect.clone()));
-                let key = key_row(&key::key(organisation, name));
+                let key = key_row(&layout::key(organisation, name));
                 let delete = Delete::builder().table_name(&self.name).set_key(Some(key));
                 let delete = delete.condition_expression(condition).set_expression_attribute_values(values);
                 item.delete(delete.build().map_err(unavailable)?)
             }
             Change::Check { item: name, expect } => {
                 let (condition, values) = condition(expect);
-                let key = key_row(&key::key(organisation, name));
+                let key = key_row(&layout::key(organisation, name));
                 let check = ConditionCheck::builder().table_name(&self.name).set_key(Some(key));
                 let check = check.condition_expression(condition).set_expression_attribute_values(values);
                 item.condition_check(check.build().map_err(unavailable)?)
@@ -259,7 +258,7 @@ impl Records for Table {
         organisation: &OrganisationName,
         items: &[Item],
     ) -> Result<Vec<Option<Versioned<Record>>>, StoreError> {
-        let keys: Vec<Key> = items.iter().map(|item| key::key(organisation, item)).collect();
+        let keys: Vec<Key> = items.iter().map(|item| layout::key(organisation, item)).collect();
         let found = self.rows(&keys).await?;
         keys.iter().map(|key| found.get(key).map(read).transpose()).collect()
     }
@@ -271,7 +270,7 @@ impl Records for Table {
         after: Option<&str>,
         limit: Option<u32>,
     ) -> Result<Page, StoreError> {
-        let range = key::range(organisation, set);
+        let range = layout::range(organisation, set);
         let request = self
             .dynamodb
             .query()
@@ -293,7 +292,7 @@ impl Records for Table {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page, StoreError> {
-        let list = key::listing(organisation, listing);
+        let list = layout::listing(organisation, listing);
         let request = self
             .dynamodb
             .query()
@@ -319,7 +318,7 @@ impl Records for Table {
             .query()
             .index_name("due")
             .key_condition_expression("due_shard = :shard AND due_at <= :until")
-            .expression_attribute_values(":shard", text(key::due_shard(shard)))
+            .expression_attribute_values(":shard", text(layout::due_shard(shard)))
             .expression_attribute_values(":until", AttributeValue::N(until.as_millisecond().to_string()))
             .limit(limit as i32);
         let (rows, _) = self.query(request).await?;
@@ -332,7 +331,7 @@ impl Records for Table {
         let mut due = Vec::with_capacity(keys.len());
         for key in &keys {
             let Some(row) = found.get(key) else { continue };
-            match (key::organisation(&key.pk), read(row)) {
+            match (layout::organisation(&key.pk), read(row)) {
                 (Some(organisation), Ok(record)) => due.push((organisation, record)),
                 // One record that cannot be read must not keep the others from their turn.
                 (_, Err(error)) => tracing::error!(%error, "a due record cannot be read"),
@@ -353,7 +352,7 @@ impl Records for Table {
             .dynamodb
             .update_item()
             .table_name(&self.name)
-            .set_key(Some(key_row(&key::key(organisation, item))))
+            .set_key(Some(key_row(&layout::key(organisation, item))))
             .update_expression("SET due_at = :until")
             .condition_expression("version = :version AND attribute_exists(due_at)")
             .expression_attribute_values(":until", AttributeValue::N(until.as_millisecond().to_string()))

@@ -1,7 +1,6 @@
-//! Terraform's commands as typed options, and the argument list of each. Pure; the rest of the crate never writes an
-//! argument by hand.
+//! Terraform's commands as typed options, and the argument list of each; OpenTofu takes the same. Pure; the rest of the
+//! crate never writes an argument by hand.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,8 +33,8 @@ pub enum Command {
 /// Options of `init`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Init {
-    /// `-backend-config=<name>=<value>`; see [`crate::project::Backend::arguments`].
-    pub backend_config: BTreeMap<String, String>,
+    /// `-backend-config=<file>`; see [`crate::project::Backend::file`]. Settings never stand in the arguments themselves.
+    pub backend_config: Option<PathBuf>,
     /// `-backend=false`: only modules and providers.
     pub without_backend: bool,
     /// `-reconfigure`: forget the backend of before, and move no state.
@@ -133,7 +132,7 @@ impl Command {
             Self::Apply(apply) => apply.argv(),
             Self::Output => words(&["output", "-json", "-no-color"]),
             Self::Show(show) => with_path(words(&["show", "-json", "-no-color"]), show.plan.as_ref()),
-            Self::StatePull => words(&["state", "pull"]),
+            Self::StatePull => words(&["state", "pull", "-no-color"]),
             Self::StatePush(push) => {
                 let mut argv = words(&["state", "push"]);
                 if push.force {
@@ -182,8 +181,11 @@ impl Init {
         if self.reconfigure {
             argv.push("-reconfigure".into());
         }
-        let settings = self.backend_config.iter();
-        argv.extend(settings.map(|(name, value)| OsString::from(format!("-backend-config={name}={value}"))));
+        if let Some(file) = &self.backend_config {
+            let mut argument = OsString::from("-backend-config=");
+            argument.push(file);
+            argv.push(argument);
+        }
         argv
     }
 }
@@ -252,14 +254,10 @@ mod tests {
     #[test]
     fn init_defaults_and_everything_overridden() {
         check(Command::Init(Init::default()), "init -json -input=false -no-color");
-        let backend_config = BTreeMap::from([
-            ("bucket".to_owned(), "b".to_owned()),
-            ("shared_credentials_files".to_owned(), "[\"c\"]".to_owned()),
-        ]);
+        let backend_config = Some("b.json".into());
         check(
             Command::Init(Init { backend_config, without_backend: true, reconfigure: true }),
-            "init -json -input=false -no-color -backend=false -reconfigure -backend-config=bucket=b \
-             -backend-config=shared_credentials_files=[\"c\"]",
+            "init -json -input=false -no-color -backend=false -reconfigure -backend-config=b.json",
         );
     }
 
@@ -304,7 +302,7 @@ mod tests {
         check(Command::Output, "output -json -no-color");
         check(Command::Show(Show::default()), "show -json -no-color");
         check(Command::Show(Show { plan: Some("p.bin".into()) }), "show -json -no-color p.bin");
-        check(Command::StatePull, "state pull");
+        check(Command::StatePull, "state pull -no-color");
         let push = StatePush { file: "e.tfstate".into(), force: false, lock_timeout: Duration::ZERO };
         check(Command::StatePush(push.clone()), "state push -lock-timeout=0s e.tfstate");
         let push = StatePush { force: true, lock_timeout: Duration::from_secs(7), ..push };

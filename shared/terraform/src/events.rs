@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::engine::Engine;
 use crate::mask::Masker;
 
 pub use summary::{InFlight, RunSummary};
@@ -38,10 +39,12 @@ impl fmt::Debug for Event {
 /// The kinds of event that mean something here.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
-    /// Which terraform speaks.
+    /// Who speaks.
     Version {
+        /// Terraform or OpenTofu.
+        engine: Engine,
         /// `1.11.4`
-        terraform: String,
+        version: String,
     },
     /// An error or warning.
     Diagnostic(Diagnostic),
@@ -265,7 +268,7 @@ impl Event {
 
 fn body(kind: &str, mut fields: Value) -> Option<Body> {
     Some(match kind {
-        "version" => Body::Version { terraform: field(&mut fields, "terraform")? },
+        "version" => version(&mut fields)?,
         "diagnostic" => Body::Diagnostic(field(&mut fields, "diagnostic")?),
         "planned_change" => Body::PlannedChange(change(&mut fields)?),
         "resource_drift" => Body::ResourceDrift(change(&mut fields)?),
@@ -281,6 +284,11 @@ fn body(kind: &str, mut fields: Value) -> Option<Body> {
         "provision_progress" => Body::ProvisionProgress(hook(&mut fields)?),
         _ => return None,
     })
+}
+
+/// The only event that says which engine speaks: by the key of its version.
+fn version(fields: &mut Value) -> Option<Body> {
+    Engine::ALL.into_iter().find_map(|engine| Some(Body::Version { engine, version: field(fields, engine.name())? }))
 }
 
 fn field<T: DeserializeOwned>(fields: &mut Value, name: &str) -> Option<T> {

@@ -1,14 +1,17 @@
-//! Drives the terraform CLI.
+//! Drives the terraform CLI, or OpenTofu's: what is said of terraform here is true of both but where [`engine`] differs.
 //!
 //! Pure parts: [`module`] (what a template archive holds and asks for), [`project`] (the root module that is written
-//! around it), [`command`] (typed options → argv), [`events`] (terraform's `-json` stream), [`state`] (a state object).
+//! around it), [`command`] (typed options → argv), [`events`] (terraform's `-json` stream), [`state`] (a state object),
+//! [`engine`] (terraform or OpenTofu).
 //! At the edge: [`toolchain`] (terraform and providers in a local folder), [`mirror`] (providers where terraform looks
-//! for them), [`prepared`] (`init` once for many runs), [`process`] (one terraform process), [`run`] (one attempt).
+//! for them), [`prepared`] (`init` once for many runs), [`process`] (one terraform process), [`pull`] (the state, whatever
+//! the backend), [`run`] (one attempt).
 //!
 //! This crate knows nothing of deployments, tables or queues; it never writes a value into HCL, never hands terraform
 //! its own process environment, and never returns while a process of terraform's group lives.
 
 pub mod command;
+pub mod engine;
 pub mod events;
 pub mod mask;
 pub mod mirror;
@@ -16,6 +19,7 @@ pub mod module;
 pub mod prepared;
 pub mod process;
 pub mod project;
+pub mod pull;
 pub mod run;
 pub mod state;
 pub mod toolchain;

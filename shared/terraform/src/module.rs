@@ -14,6 +14,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::engine::Engine;
+
 pub use archive::Limits;
 pub use interface::{Interface, Output, Provider, Variable};
 pub use types::{Field, Type};
@@ -27,14 +29,17 @@ pub struct Module {
     pub interface: Interface,
 }
 
-/// Reads a zip archive. Fails with the first rule that it breaks.
-pub fn open(zip: &[u8], limits: &Limits) -> Result<Module, ModuleError> {
-    from_files(archive::read(zip, limits)?)
+/// Reads a zip archive as this engine would. Fails with the first rule that it breaks.
+pub fn open(zip: &[u8], limits: &Limits, engine: Engine) -> Result<Module, ModuleError> {
+    from_files(archive::read(zip, limits)?, engine)
 }
 
 /// The same from files that are unpacked already; the rules of archives are not checked.
-pub fn from_files(files: BTreeMap<String, Vec<u8>>) -> Result<Module, ModuleError> {
-    let interface = interface::read(&files)?;
+pub fn from_files(files: BTreeMap<String, Vec<u8>>, engine: Engine) -> Result<Module, ModuleError> {
+    if let Some(file) = files.keys().find(|file| engine.prefers(file)) {
+        return Err(ModuleError::EngineFile { file: file.clone(), engine });
+    }
+    let interface = interface::read(&files, engine)?;
     Ok(Module { files, interface })
 }
 
@@ -125,6 +130,14 @@ pub enum ModuleError {
     /// No configuration at the root.
     #[error("the archive has no `.tf` or `.tf.json` file at its root")]
     NoConfiguration,
+    /// A file that the engine would read in place of one that is looked at here.
+    #[error("`{file}`: {engine} prefers it to the `.tf` file of its name; name it `.tf`")]
+    EngineFile {
+        /// The file.
+        file: String,
+        /// The engine.
+        engine: Engine,
+    },
     /// A `backend` or `cloud` block.
     #[error("`{file}`: a template must not have a `{block}` block; where its state is kept is not its own choice")]
     Backend {
@@ -173,6 +186,7 @@ impl ModuleError {
             Self::Ratio { .. } => "template_ratio",
             Self::Duplicate { .. } => "template_duplicate_file",
             Self::NoConfiguration => "template_no_configuration",
+            Self::EngineFile { .. } => "template_engine_file",
             Self::Backend { .. } => "template_backend",
             Self::Provider { .. } => "template_provider",
             Self::ModuleSource { .. } => "template_module_source",
@@ -183,4 +197,22 @@ impl ModuleError {
 
 fn at(line: &Option<usize>) -> String {
     line.map(|line| format!(", line {line}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_the_engine_prefers_is_refused() {
+        let check = |file: &str, engine: Engine, expect: Result<(), &str>| {
+            let files = BTreeMap::from([("main.tf".to_owned(), Vec::new()), (file.to_owned(), Vec::new())]);
+            let found = from_files(files, engine).map(|_| ()).map_err(|error| error.code());
+            assert_eq!(found, expect, "{file}");
+        };
+        check("main.tofu", Engine::Terraform, Ok(()));
+        check("main.tofu", Engine::Tofu, Err("template_engine_file"));
+        check("sub/a.tofu.json", Engine::Tofu, Err("template_engine_file"));
+        check("other.tf", Engine::Tofu, Ok(()));
+    }
 }

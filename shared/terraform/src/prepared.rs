@@ -1,6 +1,6 @@
 //! A work folder in which `init` need not run: it ran once, for this template, engine and providers, and what it left
 //! (links to providers, the lock file, the list of modules, the record of the backend) is copied for each run, with this
-//! run's backend settings in the record.
+//! run's backend settings in the record. A prepared folder itself holds no settings: they may have secrets.
 //!
 //! That works because the root module's backend block is empty: the hash by which terraform knows whether the
 //! configuration has changed is that of an empty block, whatever the settings are (tried with 1.11.4 and S3).
@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use crate::command::{Command, Init};
 use crate::events::Event;
 use crate::process::{Control, Exit, ProcessError, Status, Terraform};
-use crate::project::{self, Backend};
+use crate::project::{self, BACKEND_FILE, Backend, write_private};
 
 const DATA: &str = ".terraform";
 const LOCK_FILE: &str = ".terraform.lock.hcl";
@@ -92,21 +93,20 @@ impl Prepared {
             return Ok(Self { folder });
         }
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let partial = root.join(format!(".partial-{}-{}-{number}", identity.digest(), std::process::id()));
-        project::write(&partial, configuration)?;
-        let made = init(terraform, &partial, backend, control, |_| {}).await.map_err(PrepareError::from);
-        let made = made.and_then(|exit| {
-            if exit.status == Status::Succeeded { Ok(()) } else { Err(PrepareError::Init(Box::new(exit))) }
-        });
-        if let Err(error) = made {
-            let _ = fs::remove_dir_all(&partial);
-            return Err(error);
+        let partial = Partial(root.join(format!(".partial-{}-{}-{number}", identity.digest(), std::process::id())));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&partial.0)?;
+        project::write(&partial.0, configuration)?;
+        let exit = init(terraform, &partial.0, backend, control, |_| {}).await?;
+        if exit.status != Status::Succeeded {
+            return Err(PrepareError::Init(Box::new(exit)));
         }
-        if let Err(error) = fs::rename(&partial, &folder) {
-            let _ = fs::remove_dir_all(&partial);
-            if !folder.join(RECORD).is_file() {
-                return Err(error.into());
-            }
+        let record = partial.0.join(RECORD);
+        let blank = patched(&fs::read(&record)?, backend.kind(), BTreeMap::new()).ok_or(PrepareError::Record)?;
+        write_private(&record, &blank)?;
+        if let Err(error) = fs::rename(&partial.0, &folder)
+            && !folder.join(RECORD).is_file()
+        {
+            return Err(error.into());
         }
         Ok(Self { folder })
     }
@@ -126,7 +126,8 @@ impl Prepared {
             Err(error) => return Err(error.into()),
         }
         let record = fs::read(self.folder.join(RECORD))?;
-        fs::write(work.join(RECORD), patched(&record, backend).ok_or(PrepareError::Record)?)?;
+        let record = patched(&record, backend.kind(), backend.settings()).ok_or(PrepareError::Record)?;
+        write_private(&work.join(RECORD), &record)?;
         Ok(())
     }
 
@@ -136,28 +137,42 @@ impl Prepared {
     }
 }
 
-/// A plain `init` in `work`, which also replaces what a prepared folder left there.
+/// A folder that is gone when it is let go, unless it was renamed.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A plain `init` in `work`, which also replaces what a prepared folder left there. The backend's settings are in a file
+/// while it runs, and then in the record only.
 pub async fn init(
     terraform: &Terraform,
     work: &Path,
     backend: &Backend,
     control: &mut watch::Receiver<Control>,
     on_event: impl FnMut(&Event),
-) -> Result<Exit, ProcessError> {
-    let init = Init { backend_config: backend.arguments(), reconfigure: true, without_backend: false };
-    terraform.run(&Command::Init(init), work, control, on_event).await
+) -> Result<Exit, PrepareError> {
+    let file = work.join(BACKEND_FILE);
+    write_private(&file, &backend.file(terraform.engine))?;
+    let init = Init { backend_config: Some(BACKEND_FILE.into()), reconfigure: true, without_backend: false };
+    let exit = terraform.run(&Command::Init(init), work, control, on_event).await;
+    fs::remove_file(&file)?;
+    Ok(exit?)
 }
 
 /// The backend's record with other settings. All that are not named become `null`, so nothing stays of another run's.
-fn patched(record: &[u8], backend: &Backend) -> Option<Vec<u8>> {
+fn patched(record: &[u8], kind: &str, settings: BTreeMap<String, Value>) -> Option<Vec<u8>> {
     let mut record: Value = serde_json::from_slice(record).ok()?;
     let known = record.get_mut("backend")?;
-    if known.get("type")?.as_str()? != backend.kind() {
+    if known.get("type")?.as_str()? != kind {
         return None;
     }
     let config = known.get_mut("config")?.as_object_mut()?;
     config.values_mut().for_each(|value| *value = Value::Null);
-    for (name, value) in backend.settings() {
+    for (name, value) in settings {
         *config.get_mut(&name)? = value;
     }
     Some(record.to_string().into_bytes())
@@ -201,7 +216,7 @@ mod tests {
             credentials_file: Some("/w/credentials".into()),
             ..S3Backend::default()
         });
-        let patched = patched(record.to_string().as_bytes(), &backend).expect("a record");
+        let patched = patched(record.to_string().as_bytes(), "s3", backend.settings()).expect("a record");
         assert_eq!(
             serde_json::from_slice::<Value>(&patched).expect("JSON"),
             json!({"version": 3, "terraform_version": "1.11.4", "backend": {"type": "s3", "hash": 1_410_938_009, "config": {
@@ -217,7 +232,7 @@ mod tests {
         for record in
             ["", "{}", r#"{"backend":{"type":"local","config":{}}}"#, r#"{"backend":{"type":"s3","config":{}}}"#]
         {
-            assert_eq!(patched(record.as_bytes(), &backend), None, "{record}");
+            assert_eq!(patched(record.as_bytes(), "s3", backend.settings()), None, "{record}");
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::watch;
 
 use crate::command::Command;
+use crate::engine::Engine;
 use crate::events::{Event, RunSummary};
 
 pub use environment::Environment;
@@ -31,6 +32,8 @@ const CHUNK: usize = 16 << 10;
 /// How to run terraform.
 #[derive(Debug, Clone)]
 pub struct Terraform {
+    /// Which one it is.
+    pub engine: Engine,
     /// The program.
     pub binary: PathBuf,
     /// Its CLI configuration; see [`crate::mirror::cli_config`].

@@ -16,7 +16,10 @@ use serde_json::{Map, Value, json};
 
 use crate::module::Module;
 
-pub use backend::{Backend, S3Backend};
+pub use backend::{
+    AzurermBackend, BACKEND_FILE, Backend, BackendCredentials, BackendCredentialsError, HttpBackend, RemoteBackend,
+    S3Backend,
+};
 pub use credentials::{CREDENTIALS_FILE, Credentials, credentials_file, write_private};
 pub use provider::{AwsProvider, escape};
 
@@ -37,7 +40,7 @@ pub const VALUES_FILE: &str = "terraform.tfvars.json";
 pub struct Project<'a> {
     /// The template.
     pub module: &'a Module,
-    /// The exact version of terraform that shall run it; any, if `None`.
+    /// The exact version of the engine that shall run it; any, if `None`.
     pub engine_version: Option<&'a str>,
     /// Values of the template's variables. Variables that are not named keep their default.
     pub inputs: &'a BTreeMap<String, Value>,
@@ -187,6 +190,7 @@ fn pretty(value: &Value) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Engine;
     use crate::module;
 
     const TEMPLATE: &str = r#"
@@ -205,7 +209,7 @@ mod tests {
 
     fn root(sensitive: &[&str]) -> Value {
         let files = BTreeMap::from([("main.tf".to_owned(), TEMPLATE.as_bytes().to_vec())]);
-        let module = module::from_files(files).expect("a template");
+        let module = module::from_files(files, Engine::Terraform).expect("a template");
         let inputs =
             BTreeMap::from([("name".to_owned(), json!("${path.root}")), ("password".to_owned(), json!("hunter2"))]);
         let sensitive_inputs = sensitive.iter().map(|name| (*name).to_owned()).collect();

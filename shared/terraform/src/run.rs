@@ -246,7 +246,8 @@ impl Failure {
     }
 }
 
-/// How terraform 1.11 begins the summary of "run init first", whatever is missing (each tried but the last two).
+/// How terraform 1.11 begins the summary of "run init first", whatever is missing (each tried but the last two). OpenTofu
+/// (by its source) begins them with the same words.
 const INIT_ASKED_FOR: [&str; 6] = [
     "Backend initialization required",
     "Required plugins are not installed",
@@ -308,6 +309,7 @@ mod tests {
         };
         check(Severity::Error, "Backend initialization required, please run \"terraform init\"", true);
         check(Severity::Error, "Backend initialization required: please run \"terraform init\"", true);
+        check(Severity::Error, "Backend initialization required, please run \"tofu init\"", true);
         check(Severity::Error, "Required plugins are not installed", true);
         check(Severity::Error, "Module not installed", true);
         check(Severity::Error, "Inconsistent dependency lock file", true);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use conductor_terraform::engine::Engine;
 use conductor_terraform::events::{Body, Event};
 use conductor_terraform::prepared::{self, Identity, Prepared};
 use conductor_terraform::process::{Control, Environment, Status, Terraform};
@@ -57,7 +58,8 @@ fn bench() -> Bench {
     mirror::assemble(&mirror, &[]).expect("a mirror");
     let cli_config = folder.path().join("cli.tfrc");
     fs::write(&cli_config, mirror::cli_config(&mirror)).expect("a CLI configuration");
-    let terraform = Terraform { binary: terraform_on_path(), cli_config, environment: Environment::default() };
+    let (engine, environment) = (Engine::Terraform, Environment::default());
+    let terraform = Terraform { engine, binary: terraform_on_path(), cli_config, environment };
     Bench { folder, terraform }
 }
 
@@ -83,7 +85,7 @@ impl Bench {
     async fn work(&self, template: &[&str], name: &str) -> TempDir {
         let work = tempfile::tempdir_in(self.folder.path()).expect("a work folder");
         let files = BTreeMap::from([("main.tf".to_owned(), template.join("\n").into_bytes())]);
-        let module = module::from_files(files).expect("a template");
+        let module = module::from_files(files, Engine::Terraform).expect("a template");
         let inputs = BTreeMap::from([("name".to_owned(), json!(name))]);
         let backend = self.backend();
         let project = Project {

@@ -67,4 +67,10 @@ impl Deployment {
         let id = self.operation(resource)["resourceId"].as_str();
         id.unwrap_or_else(|| panic!("no resource behind {resource} in {:#}", self.0)).to_owned()
     }
+
+    /// The releases of a resource, whatever they are named after.
+    pub fn releases(&self, id: &str) -> Vec<&Value> {
+        let releases = |operation: &&Value| operation["action"] == "release" && operation["resourceId"] == id;
+        self.operations().iter().filter(releases).collect()
+    }
 }

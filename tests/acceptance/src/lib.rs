@@ -6,7 +6,10 @@
 mod archive;
 mod aws;
 mod deployment;
+mod dialect;
+mod dry_run;
 mod http;
+mod pool;
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +20,9 @@ use serde_json::{Value, json};
 pub use archive::{template_zip, zip_of, zip_with_symlink};
 pub use aws::Aws;
 pub use deployment::Deployment;
+pub use dialect::Dialect;
 pub use http::Answer;
+pub use pool::pool_path;
 
 /// How long a deployment may take before a test gives up.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -169,11 +174,13 @@ impl Stack {
 
     /// The same with more fields in the body, such as `prune`.
     pub async fn deploy_with(&self, application: &str, environment: &str, score: &str, more: Value) -> String {
-        let mut body = json!({"application": application, "environment": environment, "score": score});
-        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-            body.extend(more);
-        }
+        let body = request(application, environment, score, more);
         self.post("/v1/deployments", &body).await.expect(202).text("id")
+    }
+
+    /// Submits a Score file that is refused.
+    pub async fn refused(&self, application: &str, environment: &str, score: &str) -> Answer {
+        self.post("/v1/deployments", &request(application, environment, score, json!({}))).await
     }
 
     /// A deployment once it has ended.
@@ -220,6 +227,25 @@ impl Stack {
         self.get(&format!("/v1/resources/{id}")).await.expect(200).body
     }
 
+    /// A resource's consumers.
+    pub async fn consumers(&self, id: &str) -> Vec<Value> {
+        self.resource(id).await["consumers"].as_array().expect("a resource has consumers").clone()
+    }
+
+    /// What a look finds at last.
+    pub async fn eventually<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+        let found = async {
+            loop {
+                if let Some(found) = look().await {
+                    return found;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let found = tokio::time::timeout(DEADLINE, found).await;
+        found.unwrap_or_else(|_| panic!("not after {DEADLINE:?}: {what}"))
+    }
+
     /// A deployment once a condition holds for it.
     pub async fn until(&self, id: &str, what: &str, holds: impl Fn(&Deployment) -> bool) -> Deployment {
         let held = async {
@@ -234,6 +260,15 @@ impl Stack {
         let held = tokio::time::timeout(DEADLINE, held).await;
         held.unwrap_or_else(|_| panic!("the deployment {id}: not {what} after {DEADLINE:?}"))
     }
+}
+
+/// The body of a deployment's request.
+fn request(application: &str, environment: &str, score: &str, more: Value) -> Value {
+    let mut body = json!({"application": application, "environment": environment, "score": score});
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
+    body
 }
 
 /// A name that nobody else uses: tests run in parallel, and again on the same stack.

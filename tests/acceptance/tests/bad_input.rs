@@ -16,6 +16,10 @@ resources:
   two: {type: note, params: {text: '${one.colour}'}}
 ";
 
+/// An id that no resource has.
+const NOWHERE: &str = "01900000-0000-7000-8000-000000000000";
+const REFERENCE: &str = "/resources/one/reference/id";
+
 /// The Score file; code, pointer, and what the detail must say.
 fn files() -> Vec<(String, &'static str, &'static str, &'static str)> {
     let one = |text: &str| format!("resources:\n  one: {{type: note, {text}}}\n");
@@ -49,7 +53,13 @@ fn files() -> Vec<(String, &'static str, &'static str, &'static str)> {
             "63",
         ),
         (all("'a b/c': {type: note}"), "score_invalid", "/resources/a b~1c", "63"),
-        (one("sharing: always"), "sharing_mode_unavailable", "/resources/one", "one"),
+        (one("sharing: always, pool: spare"), "score_invalid", "/resources/one/sharing", "`pool`"),
+        (one("pool: nobody"), "pool_unknown", "/resources/one/pool", "pool"),
+        (one("reference: {mode: existing, id: mine}"), "score_invalid", "/resources/one/reference/id", "UUID"),
+        (one(&format!("reference: {{mode: existing, id: {NOWHERE}}}")), "resource_unusable", REFERENCE, NOWHERE),
+        (one("movedFrom: one"), "score_invalid", "/resources/one/movedFrom", "already"),
+        (one("matching: {matchOn: [colour]}"), "parameters_invalid", "/resources/one/matching/matchOn", "colour"),
+        (one("matching: {matchOn: [secret]}"), "parameters_invalid", "/resources/one/matching/matchOn", "sensitive"),
         ("[]".to_owned(), "score_invalid", "", "map"),
         ("resources: {}\n---\nresources: {}\n".to_owned(), "yaml_invalid", "", ""),
     ]

@@ -25,6 +25,9 @@ async fn the_document_lists_every_route_and_every_code_as_it_is_sent() {
         ("/ready", vec!["get"]),
         ("/v1/environments", vec!["get"]),
         ("/v1/environments/{environment}", vec!["delete", "get", "put"]),
+        ("/v1/environments/{environment}/graph", vec!["get"]),
+        ("/v1/environments/{environment}/pools", vec!["get"]),
+        ("/v1/environments/{environment}/pools/{pool}", vec!["delete", "get", "put"]),
         ("/v1/applications", vec!["get"]),
         ("/v1/applications/{application}", vec!["delete", "get", "put"]),
         ("/v1/applications/{application}/environments/{environment}", vec!["delete"]),
@@ -33,8 +36,13 @@ async fn the_document_lists_every_route_and_every_code_as_it_is_sent() {
         ("/v1/resource-templates/{type}/versions/{version}", vec!["get", "patch", "put"]),
         ("/v1/deployments", vec!["get", "post"]),
         ("/v1/deployments/{id}", vec!["get"]),
-        ("/v1/resources", vec!["get"]),
-        ("/v1/resources/{id}", vec!["get"]),
+        ("/v1/deployments/{id}/retry", vec!["post"]),
+        ("/v1/deployments/{id}/workload", vec!["get"]),
+        ("/v1/resources", vec!["get", "post"]),
+        ("/v1/resources/{id}", vec!["delete", "get", "patch"]),
+        ("/v1/resources/{id}/consumers", vec!["post"]),
+        ("/v1/resources/{id}/consumers/{consumer}", vec!["delete"]),
+        ("/v1/resources/{id}/impact", vec!["get"]),
         ("/v1/resources/{id}/outputs/{name}", vec!["get"]),
         ("/v1/audit-events", vec!["get"]),
     ] {
@@ -44,7 +52,7 @@ async fn the_document_lists_every_route_and_every_code_as_it_is_sent() {
         }
     }
     let codes = document["components"]["schemas"]["Code"]["enum"].as_array().expect("codes");
-    for code in ["body_invalid", "would_replace", "environment_in_use", "idempotency_key_reused"] {
+    for code in ["body_invalid", "would_replace", "environment_in_use", "idempotency_key_reused", "pool_unknown"] {
         assert!(codes.iter().any(|known| known == code), "{code} is not in {codes:?}");
     }
     let statuses = &document["components"]["schemas"]["DeploymentStatus"]["enum"];

@@ -193,7 +193,7 @@ mod promise {
 
     pub async fn a_set_is_listed_in_key_order_page_by_page(fixture: Fixture) -> Result<()> {
         let organisation = organisation()?;
-        let lane = LaneKey { environment: "dev".parse()?, application: "shop".parse()? };
+        let lane = LaneKey::application("dev".parse()?, "shop".parse()?);
         let place = |number| LanePlace { lane: lane.clone(), number, deployment: id() };
         let changes = [2, 10, 1, 9, 100].into_iter().map(|number| create(place(number))).collect();
         fixture.table.commit(&organisation, changes).await?;

@@ -12,11 +12,11 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ListOf, PageQuery, etag, location};
+use super::{ListOf, PageQuery, accepted, etag, location, split};
 use crate::app::App;
 use crate::extract::{Asked, Asking, IfMatch, Named, limit};
 use crate::problem::{Problem, Refused};
-use crate::view::{ApplicationView, DeploymentView};
+use crate::view::{ApplicationView, DeploymentView, DryRunView};
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(put, get, delete)).routes(routes!(teardown))
@@ -83,27 +83,31 @@ async fn delete(
 struct TeardownQuery {
     /// Only this workload; all where none is given.
     workload: Option<String>,
-    /// Not available yet.
+    /// Names of resources that may be destroyed although the environment is protected, separated by commas.
+    allow_destroy: Option<String>,
+    /// Only tell what would go and what would stay: 200, and nothing is done.
     dry_run: Option<bool>,
 }
 
 /// Lets go of everything that an application, or one of its workloads, holds in an environment.
 #[utoipa::path(delete, path = "/v1/applications/{application}/environments/{environment}", tag = "applications",
     params(("application" = String, Path), ("environment" = String, Path), TeardownQuery),
-    responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = DryRunView, description = "With `dryRun=true`."),
+        (status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
 async fn teardown(
     State(app): State<App>,
     Asking(caller): Asking,
     Named((application, environment)): Named<(ApplicationName, EnvironmentName)>,
     Asked(query): Asked<TeardownQuery>,
 ) -> Result<Response, Refused> {
-    if query.dry_run == Some(true) {
-        return Err(Refused::new(Code::NotAvailable, "dryRun is not available yet"));
-    }
     let workload = query.workload.map(WorkloadName::new).transpose();
     let workload = workload.map_err(|error| Refused::new(Code::NameInvalid, error.to_string()))?;
-    let submitted = app.engine.teardown(&caller, TeardownRequest { environment, application, workload }).await?;
-    let view = app.engine.deployment(&caller, submitted.deployment).await?;
-    let place = location(&app, &format!("/v1/deployments/{}", submitted.deployment));
-    Ok((StatusCode::ACCEPTED, place, etag(&view.deployment.version), Json(DeploymentView::from(view))).into_response())
+    let allow_destroy = query.allow_destroy.as_deref().map(split).unwrap_or_default();
+    let request = TeardownRequest { environment, application, workload, allow_destroy };
+    if query.dry_run == Some(true) {
+        let run = app.engine.dry_run_teardown(&caller, request).await?;
+        return Ok(Json(DryRunView::from(run)).into_response());
+    }
+    let submitted = app.engine.teardown(&caller, request).await?;
+    accepted(&app, &caller, submitted.deployment).await
 }

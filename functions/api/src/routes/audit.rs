@@ -5,10 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use conductor_domain::Code;
 use conductor_domain::ids::{DeploymentId, ResourceId};
-use conductor_engine::Subject;
-use jiff::Timestamp;
+use conductor_engine::{AuditFilter, Subject};
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -26,14 +24,28 @@ pub fn routes() -> OpenApiRouter<App> {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ListQuery {
-    /// The events of a deployment, oldest first.
-    deployment: Option<String>,
-    /// The events of a resource, oldest first.
+    /// The trail of a resource, oldest first.
     resource: Option<String>,
-    /// The events of a day in UTC, newest first; today where nothing else is asked.
+    /// With days or `resource`: what was done for this deployment. Else: the trail of the deployment, oldest first.
+    deployment: Option<String>,
+    /// Only this day in UTC, such as `2026-11-22`; today where nothing says otherwise.
     day: Option<String>,
+    /// Only this day and later ones.
+    from: Option<String>,
+    /// Only this day and earlier ones.
+    to: Option<String>,
+    /// Only about this kind of record, such as `resource`.
+    noun: Option<String>,
+    /// Only about the record with this id or name; of a pool: `<environment>/<name>`.
+    subject: Option<String>,
+    /// Only by this principal.
+    principal: Option<String>,
+    /// Only with this action, such as `resource.created`.
+    action: Option<String>,
+    /// Only from this request.
+    request_id: Option<String>,
     /// Where the last answer ended: its `nextCursor`.
     cursor: Option<String>,
     /// 1 to 100; 20 where it is not given.
@@ -48,34 +60,48 @@ async fn list(
     Asking(caller): Asking,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, Refused> {
-    let invalid = |what: &str| Refused::new(Code::QueryInvalid, format!("{what} is not valid"));
-    let count = limit(query.limit)?;
-    let subject = match (&query.deployment, &query.resource, &query.day) {
-        (Some(id), None, None) => {
-            Some(Subject::Deployment(id.parse::<DeploymentId>().map_err(|_| invalid("deployment"))?))
-        }
-        (None, Some(id), None) => Some(Subject::Resource(id.parse::<ResourceId>().map_err(|_| invalid("resource"))?)),
-        (None, None, _) => None,
-        _ => return Err(Refused::new(Code::QueryInvalid, "ask for one of deployment, resource and day")),
+    let (cursor, count) = (query.cursor.clone(), limit(query.limit)?);
+    let (trail, filter) = query.into_filter()?;
+    let (events, next_cursor) = match trail {
+        Some(subject) => app.engine.audit_of(&caller, subject, &filter, cursor, count).await?,
+        None => app.engine.audit_events(&caller, &filter, cursor, count).await?,
     };
-    let (items, next_cursor) = match subject {
-        Some(subject) => {
-            let (events, next) = app.engine.audit_of(&caller, subject, query.cursor, count).await?;
-            (events.into_iter().map(AuditView::from).collect(), next)
-        }
-        None => {
-            let day = match &query.day {
-                Some(day) => day.parse::<Date>().map_err(|_| invalid("day"))?,
-                None => today(),
-            };
-            let list = app.engine.audit_of_day(&caller, day, query.cursor, count).await?;
-            (list.items.into_iter().map(|read| AuditView::from(read.value.event)).collect::<Vec<_>>(), list.next)
-        }
-    };
+    let items: Vec<_> = events.into_iter().map(AuditView::from).collect();
     Ok(Json(ListOf { items, next_cursor }).into_response())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the edge: a default of the request, not a decision")]
-fn today() -> Date {
-    Timestamp::now().to_zoned(TimeZone::UTC).date()
+impl ListQuery {
+    /// The record whose trail is asked for, if one is, and which events.
+    fn into_filter(self) -> Result<(Option<Subject>, AuditFilter), Refused> {
+        if self.day.is_some() && (self.from.is_some() || self.to.is_some()) {
+            return Err(Refused::new(Code::QueryInvalid, "ask for a day, or for from and to"));
+        }
+        let (from, to) = match read::<Date>(self.day.as_deref(), "day")? {
+            Some(day) => (Some(day), Some(day)),
+            None => (read(self.from.as_deref(), "from")?, read(self.to.as_deref(), "to")?),
+        };
+        let resource: Option<ResourceId> = read(self.resource.as_deref(), "resource")?;
+        let deployment: Option<DeploymentId> = read(self.deployment.as_deref(), "deployment")?;
+        let (trail, deployment) = match (resource, deployment) {
+            (Some(resource), deployment) => (Some(Subject::Resource(resource)), deployment),
+            (None, Some(id)) if from.is_none() && to.is_none() => (Some(Subject::Deployment(id)), None),
+            (None, deployment) => (None, deployment),
+        };
+        let filter = AuditFilter {
+            from,
+            to,
+            noun: self.noun,
+            subject: self.subject,
+            principal: self.principal,
+            action: self.action,
+            deployment,
+            request_id: self.request_id,
+        };
+        Ok((trail, filter))
+    }
+}
+
+fn read<T: std::str::FromStr>(text: Option<&str>, what: &str) -> Result<Option<T>, Refused> {
+    let invalid = |_| Refused::new(Code::QueryInvalid, format!("{what} is not valid"));
+    text.map(str::parse::<T>).transpose().map_err(invalid)
 }

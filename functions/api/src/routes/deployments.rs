@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use conductor_domain::Code;
 use conductor_domain::deployment::{DeploymentStatus, Options};
 use conductor_domain::ids::DeploymentId;
-use conductor_domain::name::{ApplicationName, EnvironmentName};
+use conductor_domain::name::{ApplicationName, EnvironmentName, NameError};
 use conductor_engine::{DeploymentFilter, DeploymentRequest};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -18,11 +18,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ListOf, etag, location};
+use super::{ListOf, accepted, etag, split};
 use crate::app::App;
-use crate::extract::{Asked, Asking, MAX_BODY, Named, bytes, content_type, id as parse_id, limit, parse_json};
+use crate::extract::{Asked, Asking, MAX_BODY, Named, bytes, content_type, id as parse_id, limit, name, parse_json};
 use crate::problem::{Problem, Refused};
-use crate::view::{DeploymentItem, DeploymentView};
+use crate::view::{DeploymentItem, DeploymentView, DryRunView, WorkloadView};
 
 /// The longest time that a GET waits, in seconds; the gateway gives up after 29.
 const MAX_WAIT: u64 = 25;
@@ -30,7 +30,11 @@ const MAX_WAIT: u64 = 25;
 const MAX_KEY: usize = 255;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(post, list)).routes(routes!(get))
+    OpenApiRouter::new()
+        .routes(routes!(post, list))
+        .routes(routes!(get))
+        .routes(routes!(retry))
+        .routes(routes!(workload))
 }
 
 /// What a deployment is asked for; the Score file itself may be the body instead, as `application/yaml`, with the rest in
@@ -55,7 +59,9 @@ struct DeploymentBody {
     upgrade: Option<bool>,
     /// Names of resources that a plan may delete from or replace.
     allow_replace: Option<Vec<String>>,
-    /// `wait`; `supersede` is not available yet.
+    /// Names of resources that may be destroyed although the environment is protected.
+    allow_destroy: Option<Vec<String>>,
+    /// `wait` for those before it, which it does where nothing is given; `supersede` cancels those that are Pending.
     queue: Option<Queue>,
     /// What you want to find again.
     #[schema(value_type = Option<Object>)]
@@ -88,9 +94,11 @@ struct DeploymentQuery {
     upgrade: Option<bool>,
     /// With a Score file as the body: names, separated by commas.
     allow_replace: Option<String>,
+    /// With a Score file as the body: names, separated by commas.
+    allow_destroy: Option<String>,
     /// With a Score file as the body.
     queue: Option<Queue>,
-    /// Not available yet.
+    /// Only tell what would happen: 200, and nothing is done.
     dry_run: Option<bool>,
 }
 
@@ -103,6 +111,7 @@ impl DeploymentQuery {
             && self.refresh.is_none()
             && self.upgrade.is_none()
             && self.allow_replace.is_none()
+            && self.allow_destroy.is_none()
             && self.queue.is_none()
     }
 
@@ -116,7 +125,8 @@ impl DeploymentQuery {
             prune: self.prune,
             refresh: self.refresh,
             upgrade: self.upgrade,
-            allow_replace: self.allow_replace.map(|names| names.split(',').map(str::to_owned).collect()),
+            allow_replace: self.allow_replace.as_deref().map(split),
+            allow_destroy: self.allow_destroy.as_deref().map(split),
             queue: self.queue,
             metadata: None,
         })
@@ -128,7 +138,8 @@ impl DeploymentQuery {
     params(DeploymentQuery, ("Idempotency-Key" = Option<String>, Header,
         description = "The same key and request within 24 hours: the same deployment, as it is by then.")),
     request_body(content((DeploymentBody = "application/json"), (String = "application/yaml"))),
-    responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = DryRunView, description = "With `dryRun=true`."),
+        (status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
 async fn post(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -149,9 +160,7 @@ async fn post(
     };
     let content = bytes(request, &app, MAX_BODY, Code::BodyTooLarge).await?;
     let idempotency = idempotency(&headers, &digest_of_query, yaml, &content)?;
-    if query.dry_run == Some(true) {
-        return Err(Refused::new(Code::NotAvailable, "dryRun is not available yet"));
-    }
+    let dry_run = query.dry_run == Some(true);
     let body = if yaml {
         let score = String::from_utf8(content.to_vec())
             .map_err(|_| Refused::at(Code::YamlInvalid, "", "the Score file is not UTF-8"))?;
@@ -161,39 +170,39 @@ async fn post(
     } else {
         return Err(Refused::new(Code::QueryInvalid, "with a JSON body, say everything in the body"));
     };
-    let submitted = app.engine.submit(&caller, body.into_request(idempotency)?).await?;
-    let view = app.engine.deployment(&caller, submitted.deployment).await?;
-    let place = location(&app, &format!("/v1/deployments/{}", submitted.deployment));
-    Ok((StatusCode::ACCEPTED, place, etag(&view.deployment.version), Json(DeploymentView::from(view))).into_response())
+    let request = body.into_request(idempotency)?;
+    if dry_run {
+        let run = app.engine.dry_run(&caller, request).await?;
+        return Ok(Json(DryRunView::from(run)).into_response());
+    }
+    let submitted = app.engine.submit(&caller, request).await?;
+    accepted(&app, &caller, submitted.deployment).await
 }
 
 impl DeploymentBody {
     fn into_request(self, idempotency: Option<(String, String)>) -> Result<DeploymentRequest, Refused> {
-        if self.queue == Some(Queue::Supersede) {
-            return Err(Refused::at(Code::NotAvailable, "/queue", "queue: supersede is not available yet"));
-        }
         let score = match self.score {
             Value::String(text) => text,
             value @ Value::Object(_) => value.to_string(),
             _ => return Err(Refused::at(Code::BodyInvalid, "/score", "score must be a text or an object")),
         };
-        let name = |pointer: &'static str| {
-            move |error: conductor_domain::name::NameError| Refused::at(Code::NameInvalid, pointer, error.to_string())
-        };
+        let application = self.application.map(|application| name(&application, "/application"));
         let defaults = Options::default();
         Ok(DeploymentRequest {
-            application: self.application.map(ApplicationName::new).transpose().map_err(name("/application"))?,
-            environment: EnvironmentName::new(self.environment).map_err(name("/environment"))?,
+            application: application.transpose()?,
+            environment: name(&self.environment, "/environment")?,
             score,
             options: Options {
                 prune: self.prune.unwrap_or(defaults.prune),
                 refresh: self.refresh.unwrap_or(defaults.refresh),
                 upgrade: self.upgrade.unwrap_or(defaults.upgrade),
                 allow_replace: self.allow_replace.unwrap_or(defaults.allow_replace),
+                allow_destroy: self.allow_destroy.unwrap_or(defaults.allow_destroy),
             },
             commit_id: self.commit_id,
             metadata: self.metadata.unwrap_or_default(),
             idempotency,
+            supersede: self.queue == Some(Queue::Supersede),
         })
     }
 }
@@ -239,7 +248,7 @@ async fn list(
     Asking(caller): Asking,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, Refused> {
-    let invalid = |error: conductor_domain::name::NameError| Refused::new(Code::QueryInvalid, error.to_string());
+    let invalid = |error: NameError| Refused::new(Code::QueryInvalid, error.to_string());
     let filter = DeploymentFilter {
         environment: query.environment.map(EnvironmentName::new).transpose().map_err(invalid)?,
         application: query.application.map(ApplicationName::new).transpose().map_err(invalid)?,
@@ -277,4 +286,26 @@ async fn get(
         }
     };
     Ok((etag(&view.deployment.version), Json(DeploymentView::from(view))).into_response())
+}
+
+/// Deploys the same file, or tears down, again, after a deployment that failed, was cancelled or timed out.
+#[utoipa::path(post, path = "/v1/deployments/{id}/retry", tag = "deployments", params(("id" = String, Path)),
+    responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
+async fn retry(State(app): State<App>, Asking(caller): Asking, Named(id): Named<String>) -> Result<Response, Refused> {
+    let id: DeploymentId = parse_id(&id)?;
+    let submitted = app.engine.retry(&caller, id).await?;
+    accepted(&app, &caller, submitted.deployment).await
+}
+
+/// The workload of a deployment that succeeded, with a value for every placeholder.
+#[utoipa::path(get, path = "/v1/deployments/{id}/workload", tag = "deployments", params(("id" = String, Path)),
+    responses((status = 200, body = WorkloadView), (status = "4XX", body = Problem)))]
+async fn workload(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(id): Named<String>,
+) -> Result<Response, Refused> {
+    let id: DeploymentId = parse_id(&id)?;
+    let workload = app.engine.workload(&caller, id).await?;
+    Ok(Json(WorkloadView::from(workload)).into_response())
 }

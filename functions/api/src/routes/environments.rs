@@ -4,8 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use conductor_domain::backend::BackendSpec;
 use conductor_domain::environment::EnvironmentSpec;
 use conductor_domain::name::EnvironmentName;
+use conductor_domain::{Code, Refusal};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -43,6 +45,10 @@ async fn put(
     IfMatch(precondition): IfMatch,
     Body(spec): Body<EnvironmentSpec>,
 ) -> Result<Response, Refused> {
+    let faults = spec.backend.as_ref().map(BackendSpec::check).unwrap_or_default();
+    if !faults.is_empty() {
+        return Err(Refusal::at(Code::BodyInvalid, faults).into());
+    }
     let put = app.engine.put_environment(&caller, &name, spec, &precondition).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
     let place = location(&app, &format!("/v1/environments/{name}"));

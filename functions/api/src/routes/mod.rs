@@ -2,17 +2,26 @@
 
 pub mod applications;
 pub mod audit;
+pub mod consumers;
 pub mod deployments;
 pub mod environments;
+pub mod graph;
+pub mod pools;
 pub mod resources;
 pub mod service;
 pub mod templates;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::Json;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use conductor_domain::ids::DeploymentId;
+use conductor_domain::principal::Caller;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
+use crate::problem::Refused;
+use crate::view::DeploymentView;
 
 /// What every list takes.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -53,4 +62,16 @@ fn location(app: &App, path: &str) -> HeaderMap {
 /// A path of this API as a caller must write it.
 fn link(app: &App, path: &str) -> String {
     format!("/{}{path}", app.config.stage)
+}
+
+/// 202, with the deployment that does what was asked for, and where it is.
+async fn accepted(app: &App, caller: &Caller, id: DeploymentId) -> Result<Response, Refused> {
+    let view = app.engine.deployment(caller, id).await?;
+    let place = location(app, &format!("/v1/deployments/{id}"));
+    Ok((StatusCode::ACCEPTED, place, etag(&view.deployment.version), Json(DeploymentView::from(view))).into_response())
+}
+
+/// Names in a query, separated by commas.
+fn split(names: &str) -> Vec<String> {
+    names.split(',').map(str::to_owned).collect()
 }

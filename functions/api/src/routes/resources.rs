@@ -1,26 +1,30 @@
 //! `/v1/resources`
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use conductor_domain::Code;
 use conductor_domain::ids::ResourceId;
 use conductor_domain::name::{ApplicationName, EnvironmentName, NameError};
 use conductor_domain::resource::ResourceStatus;
-use conductor_engine::ResourceFilter;
+use conductor_engine::{NewExternal, ResourceFilter};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ListOf, etag};
+use super::{ListOf, accepted, etag, location};
 use crate::app::App;
-use crate::extract::{Asked, Asking, Named, id as parse_id, limit};
+use crate::extract::{Asked, Asking, Body, IfMatch, Named, id as parse_id, limit, name, template};
 use crate::problem::{Problem, Refused};
-use crate::view::{OutputValue, ResourceItem, ResourceView};
+use crate::view::{DeploymentView, OutputValue, ResourceItem, ResourceView};
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(output))
+    OpenApiRouter::new().routes(routes!(post, list)).routes(routes!(get, patch, delete)).routes(routes!(output))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -62,6 +66,65 @@ async fn list(
     Ok(Json(ListOf { items, next_cursor: list.next }).into_response())
 }
 
+/// A resource that Conductor did not make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ResourceBody {
+    /// Where it is to be known.
+    environment: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Its class; `default` where none is given.
+    class: Option<String>,
+    /// Its name, for people.
+    name: Option<String>,
+    /// Its id where it lives.
+    existing_resource_id: String,
+    /// What it was made with, for matching.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<Map<String, Value>>,
+    /// What placeholders may name. An object of exactly `value` and `sensitive` says both; anything else is the value.
+    #[schema(value_type = BTreeMap<String, Object>)]
+    outputs: BTreeMap<String, Value>,
+}
+
+/// Makes a resource known that Conductor did not make: it can be used, and is never changed or destroyed.
+#[utoipa::path(post, path = "/v1/resources", tag = "resources", request_body = ResourceBody,
+    responses((status = 201, body = ResourceView), (status = "4XX", body = Problem)))]
+async fn post(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Body(body): Body<ResourceBody>,
+) -> Result<Response, Refused> {
+    let new = NewExternal {
+        environment: name(&body.environment, "/environment")?,
+        template: template(&body.kind, body.class.as_deref())?,
+        name: body.name,
+        existing_id: body.existing_resource_id,
+        parameters: body.parameters.unwrap_or_default(),
+        outputs: body.outputs.into_iter().map(|(name, given)| (name, output_given(given))).collect(),
+    };
+    let id = app.engine.register(&caller, new).await?.id;
+    let view = app.engine.resource(&caller, id).await?;
+    let place = location(&app, &format!("/v1/resources/{id}"));
+    Ok((StatusCode::CREATED, etag(&view.resource.version), place, Json(ResourceView::from(view))).into_response())
+}
+
+/// The value of an output, and whether it is sensitive.
+fn output_given(given: Value) -> (Value, bool) {
+    let sensitive = match &given {
+        Value::Object(map) if map.len() == 2 && map.contains_key("value") => {
+            map.get("sensitive").and_then(Value::as_bool)
+        }
+        _ => None,
+    };
+    match (sensitive, given) {
+        (Some(sensitive), Value::Object(mut map)) => (map.remove("value").unwrap_or_default(), sensitive),
+        (_, value) => (value, false),
+    }
+}
+
 /// One resource with its parameters, outputs and consumers.
 #[utoipa::path(get, path = "/v1/resources/{id}", tag = "resources", params(("id" = String, Path)),
     responses((status = 200, body = ResourceView), (status = "4XX", body = Problem)))]
@@ -69,6 +132,49 @@ async fn get(State(app): State<App>, Asking(caller): Asking, Named(id): Named<St
     let id: ResourceId = parse_id(&id)?;
     let view = app.engine.resource(&caller, id).await?;
     Ok((etag(&view.resource.version), Json(ResourceView::from(view))).into_response())
+}
+
+/// What can be said of a resource.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ResourcePatch {
+    /// Whether every environment may name it, and matching with the scope `global` finds it.
+    published: bool,
+}
+
+/// Publishes a resource, or takes that back.
+#[utoipa::path(patch, path = "/v1/resources/{id}", tag = "resources", request_body = ResourcePatch,
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = ResourceView), (status = "4XX", body = Problem)))]
+async fn patch(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(id): Named<String>,
+    IfMatch(precondition): IfMatch,
+    Body(body): Body<ResourcePatch>,
+) -> Result<Response, Refused> {
+    let id: ResourceId = parse_id(&id)?;
+    app.engine.publish_resource(&caller, id, body.published, &precondition).await?;
+    let view = app.engine.resource(&caller, id).await?;
+    Ok((etag(&view.resource.version), Json(ResourceView::from(view))).into_response())
+}
+
+/// Ends a resource that nobody uses: one that Conductor did not make is forgotten at once, another is destroyed by a
+/// deployment of kind `release`.
+#[utoipa::path(delete, path = "/v1/resources/{id}", tag = "resources",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 202, body = DeploymentView), (status = 204), (status = "4XX", body = Problem)))]
+async fn delete(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(id): Named<String>,
+    IfMatch(precondition): IfMatch,
+) -> Result<Response, Refused> {
+    let id: ResourceId = parse_id(&id)?;
+    match app.engine.delete_resource(&caller, id, &precondition).await? {
+        Some(deployment) => accepted(&app, &caller, deployment).await,
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
 }
 
 /// One output; reading a sensitive one is audited.
@@ -86,4 +192,25 @@ async fn output(
     }
     let (value, sensitive) = app.engine.output(&caller, id, &name).await?;
     Ok(Json(OutputValue { value: Some(value), sensitive }).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_output_is_its_value_or_says_whether_it_is_sensitive() {
+        let check = |given: Value, value: Value, sensitive: bool| {
+            assert_eq!(output_given(given.clone()), (value, sensitive), "{given}");
+        };
+        check(json!("x"), json!("x"), false);
+        check(json!({"value": "x", "sensitive": true}), json!("x"), true);
+        check(json!({"value": {"a": 1}, "sensitive": false}), json!({"a": 1}), false);
+        check(json!({"value": "x"}), json!({"value": "x"}), false);
+        check(json!({"value": "x", "sensitive": "yes"}), json!({"value": "x", "sensitive": "yes"}), false);
+        check(json!({"value": 1, "sensitive": true, "a": 2}), json!({"value": 1, "sensitive": true, "a": 2}), false);
+        check(json!(null), json!(null), false);
+    }
 }

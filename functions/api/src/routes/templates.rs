@@ -9,10 +9,11 @@ use conductor_domain::code::Fault;
 use conductor_domain::score::SERVICE_TYPE;
 use conductor_domain::template::{Input, Interface, Output, ProviderNeed, TemplateName, TemplateState, ValueType};
 use conductor_engine::{Error, NewVersion};
+use conductor_terraform::engine::Engine;
 use conductor_terraform::module::{self, ModuleError};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -53,31 +54,49 @@ async fn versions(
     Ok(Json(ListOf { items, next_cursor: None }).into_response())
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct PublishQuery {
+    /// Which program runs it: `terraform` or `tofu`; `terraform` where it is not given.
+    engine: Option<String>,
+}
+
 /// Publishes a version: a zip archive of a terraform module. Immutable from then on.
 #[utoipa::path(put, path = "/v1/resource-templates/{type}/versions/{version}", tag = "templates",
-    params(("type" = String, Path), ("version" = String, Path)),
+    params(("type" = String, Path), ("version" = String, Path), PublishQuery),
     request_body(content = Vec<u8>, content_type = "application/zip"),
     responses((status = 200, body = TemplateVersionView), (status = 201, body = TemplateVersionView), (status = "4XX", body = Problem)))]
 async fn put(
     State(app): State<App>,
     Asking(caller): Asking,
     Named((name, version)): Named<(TemplateName, String)>,
+    Asked(query): Asked<PublishQuery>,
     request: Request,
 ) -> Result<Response, Refused> {
     if name.kind() == SERVICE_TYPE {
         return Err(Refused::new(Code::NameInvalid, "the type service names other workloads; it has no template"));
     }
     let version = semantic(&version)?;
+    let engine = query.engine.map_or(Ok(Engine::default()), |engine| engine.parse::<Engine>());
+    let engine = engine.map_err(|error| Refused::new(Code::QueryInvalid, error.to_string()))?;
     if content_type(request.headers()) != Some("application/zip") {
         return Err(Refused::new(Code::MediaTypeUnsupported, "this route takes application/zip"));
     }
     let archive = bytes(request, &app, MAX_ARCHIVE, Code::TemplateTooLarge).await?.to_vec();
-    let module = module::open(&archive, &module::Limits::default()).map_err(refuse)?;
+    let module = module::open(&archive, &module::Limits::default(), engine).map_err(refuse)?;
     let engine_version = module.interface.required_version.clone().unwrap_or_default();
     let sha256 = hex::encode(Sha256::digest(&archive));
     let interface = interface(module.interface)?;
-    let new =
-        NewVersion { template: name.clone(), version: version.clone(), archive, sha256, interface, engine_version };
+    let new = NewVersion {
+        template: name.clone(),
+        version: version.clone(),
+        archive,
+        sha256,
+        interface,
+        engine: engine.name().to_owned(),
+        engine_version,
+    };
     let put = app.engine.publish(&caller, new).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
     let place = location(&app, &format!("/v1/resource-templates/{name}/versions/{version}"));

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use conductor_domain::deployment::{Deployment, DeploymentKind, DeploymentStatus, Options};
-use conductor_domain::operation::{Action, Changes, Effect, Failure, Operation, OperationStatus, WaitingFor};
+use conductor_domain::lane::LaneOf;
+use conductor_domain::operation::{Action, Changes, Effect, Failure, Operation, OperationStatus, Reason, WaitingFor};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -36,10 +37,20 @@ struct DeploymentHead {
     id: String,
     kind: DeploymentKind,
     status: DeploymentStatus,
-    application: String,
-    /// None for a teardown of all workloads.
+    /// None for kind `pool` or `release`.
+    application: Option<String>,
+    /// None for kind `pool` or `release`, and for a teardown of all workloads.
     workload: Option<String>,
     environment: String,
+    /// The name of the pool, for kind `pool`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<String>,
+    /// The id of the resource, for kind `release`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
+    /// The id of the deployment that it tries again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_of: Option<String>,
     commit_id: Option<String>,
     /// The principal.
     requested_by: String,
@@ -74,6 +85,9 @@ struct OperationView {
     waiting_for: Option<WaitingFor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     effect: Option<Effect>,
+    /// Why it ended with this effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource_id: Option<String>,
     /// Ids of the operations that must have ended before it.
@@ -94,13 +108,21 @@ struct OperationView {
 
 impl From<Deployment> for DeploymentHead {
     fn from(deployment: Deployment) -> Self {
+        let (application, pool, resource) = match deployment.lane.of {
+            LaneOf::Application(name) => (Some(name.into()), None, None),
+            LaneOf::Pool(name) => (None, Some(name.into()), None),
+            LaneOf::Resource(id) => (None, None, Some(id.to_string())),
+        };
         Self {
             id: deployment.id.to_string(),
             kind: deployment.kind,
             status: deployment.status,
-            application: deployment.lane.application.into(),
+            application,
             workload: deployment.workload.map(String::from),
             environment: deployment.lane.environment.into(),
+            pool,
+            resource,
+            retry_of: deployment.retry_of.map(|id| id.to_string()),
             commit_id: deployment.commit_id,
             requested_by: deployment.requested_by,
             request_id: deployment.request_id,
@@ -146,6 +168,7 @@ impl OperationView {
             status: operation.status,
             waiting_for: operation.waiting_for,
             effect: operation.effect,
+            reason: operation.reason,
             resource_id: operation.resource_id.map(|id| id.to_string()),
             depends_on: operation.depends_on.iter().filter_map(|number| ids.get(number).cloned()).collect(),
             attempts: operation.attempts,

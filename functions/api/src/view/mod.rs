@@ -1,12 +1,20 @@
 //! What the API shows of a record: the JSON that users see, apart from what is stored.
 
 mod deployment;
+mod dry_run;
+mod graph;
+mod pool;
 mod resource;
 mod template;
+mod workload;
 
 pub use deployment::{DeploymentItem, DeploymentView};
-pub use resource::{OutputValue, ResourceItem, ResourceView};
+pub use dry_run::DryRunView;
+pub use graph::{GraphView, ImpactView};
+pub use pool::PoolView;
+pub use resource::{ConsumerView, OutputValue, ResourceItem, ResourceView};
 pub use template::{TemplateVersionView, TemplateView};
+pub use workload::WorkloadView;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -51,6 +51,8 @@ pub struct TemplateVersionView {
     engine: String,
     /// A constraint in terraform's words; empty for any.
     engine_version: String,
+    /// Whether resources made from it stay when their last consumer leaves, unless the file says otherwise.
+    retain: bool,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     created_by: String,
@@ -67,6 +69,7 @@ impl From<TemplateVersion> for TemplateVersionView {
             interface: version.interface,
             engine: version.engine,
             engine_version: version.engine_version,
+            retain: version.retain,
             created_at: version.created_at,
             created_by: version.created_by,
         }

@@ -93,9 +93,7 @@ fn from_tree(tree: &Node) -> Result<ScoreFile, Vec<Problem>> {
     let file = read::read(tree, dialect, &mut problems);
     // In a file with broken parts, every placeholder that names one of them would be a second complaint.
     if problems.is_empty() {
-        problems = check_references(&file);
-        problems.truncate(MAX_PROBLEMS);
-        problems = locate_in(tree, problems);
+        problems = locate_in(tree, check_references(&file));
     }
     if problems.is_empty() {
         return Ok(file);

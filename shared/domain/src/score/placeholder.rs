@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::MAX_PROBLEMS;
 use super::hint::did_you_mean;
 use super::model::{Dialect, ScoreFile};
 use super::problem::{Problem, child, code};
@@ -118,32 +119,14 @@ impl PlaceholderError {
 /// The first placeholder that cannot be read, or that starts with something unknown.
 pub fn scan(text: &str, dialect: Dialect) -> Result<Vec<Part>, PlaceholderError> {
     let mut parts = Vec::new();
-    let mut literal = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        literal.push_str(before);
-        rest = if let Some((escaped, remainder)) = braced(after.strip_prefix('$')) {
-            literal.push_str("${");
-            literal.push_str(escaped);
-            literal.push('}');
-            remainder
-        } else if let Some(remainder) = after.strip_prefix('$') {
-            literal.push('$');
-            remainder
-        } else if let Some((source, remainder)) = braced(Some(after)) {
-            if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal)));
-            }
-            parts.push(Part::Ref(reference(source, dialect)?));
-            remainder
-        } else {
-            literal.push('$');
-            after
-        };
-    }
-    literal.push_str(rest);
-    if !literal.is_empty() {
-        parts.push(Part::Text(literal));
+    for piece in pieces(text) {
+        match piece {
+            Piece::Placeholder(source) => parts.push(Part::Ref(reference(source, dialect)?)),
+            Piece::Text(literal) => match parts.last_mut() {
+                Some(Part::Text(before)) => before.push_str(literal),
+                _ => parts.push(Part::Text(literal.to_owned())),
+            },
+        }
     }
     Ok(parts)
 }
@@ -155,7 +138,7 @@ pub type Placed<T> = Vec<(String, T)>;
 ///
 /// # Errors
 ///
-/// Every text whose placeholders cannot be read or name no resource of the file.
+/// Every placeholder that cannot be read or names no resource of the file.
 pub fn references(
     value: &Value,
     dialect: Dialect,
@@ -163,38 +146,33 @@ pub fn references(
 ) -> Result<Placed<Reference>, Placed<PlaceholderError>> {
     let mut found = Vec::new();
     let mut errors = Vec::new();
-    for (pointer, text) in texts(value) {
-        match scan(text, dialect) {
-            Ok(parts) => {
-                for part in parts {
-                    let Part::Ref(reference) = part else { continue };
-                    match known(&reference, resources) {
-                        Ok(()) => found.push((pointer.clone(), reference)),
-                        Err(error) => errors.push((pointer.clone(), error)),
-                    }
-                }
-            }
+    for (pointer, placeholder) in placeholders(value, dialect, resources) {
+        match placeholder {
+            Ok(reference) => found.push((pointer, reference)),
             Err(error) => errors.push((pointer, error)),
         }
     }
     if errors.is_empty() { Ok(found) } else { Err(errors) }
 }
 
-/// Everything in a file that is wrong with its placeholders, as far as the file alone tells: not the outputs.
+/// What is wrong with a file's placeholders, as far as the file alone tells: not the outputs. The first
+/// [`MAX_PROBLEMS`] of it.
 #[must_use]
 pub fn check_references(file: &ScoreFile) -> Vec<Problem> {
-    let resources = names(file);
-    let mut problems = Vec::new();
-    for (base, value) in expandable(file) {
-        match references(value, file.dialect, &resources) {
-            Ok(found) => problems.extend(found.iter().filter_map(|(pointer, reference)| {
-                let error = metadata_error(reference, &file.metadata)?;
-                Some(problem(&base, pointer, &error))
-            })),
-            Err(errors) => problems.extend(errors.iter().map(|(pointer, error)| problem(&base, pointer, error))),
-        }
-    }
-    problems
+    let resources = &names(file);
+    expandable(file)
+        .into_iter()
+        .flat_map(move |(base, value)| {
+            placeholders(value, file.dialect, resources).filter_map(move |(pointer, placeholder)| {
+                let error = match placeholder {
+                    Ok(reference) => metadata_error(&reference, &file.metadata)?,
+                    Err(error) => error,
+                };
+                Some(problem(&base, &pointer, &error))
+            })
+        })
+        .take(MAX_PROBLEMS)
+        .collect()
 }
 
 /// The places of a file where placeholders mean something, with their pointers: parameters, variables of containers,
@@ -238,9 +216,61 @@ pub(super) fn problem(base: &str, pointer: &str, error: &PlaceholderError) -> Pr
     Problem::new(error.code(), format!("{base}{pointer}"), error.to_string())
 }
 
+/// A piece of a text as it stands there.
+enum Piece<'a> {
+    /// Literal text; of what is escaped, all but the first `$`.
+    Text(&'a str),
+    /// What stands between the braces of a placeholder.
+    Placeholder(&'a str),
+}
+
+fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (piece, after) = first_piece(rest)?;
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// The piece at the start of a text, and what comes after it.
+fn first_piece(text: &str) -> Option<(Piece<'_>, &str)> {
+    let Some(after) = text.strip_prefix('$') else {
+        let (literal, rest) = text.split_at(text.find('$').unwrap_or(text.len()));
+        return (!literal.is_empty()).then_some((Piece::Text(literal), rest));
+    };
+    if let Some(escaped) = after.strip_prefix('$') {
+        let end = braced(escaped).map_or(1, |(_, rest)| after.len() - rest.len());
+        let (literal, rest) = after.split_at(end);
+        return Some((Piece::Text(literal), rest));
+    }
+    Some(match braced(after) {
+        Some((source, rest)) => (Piece::Placeholder(source), rest),
+        None => (Piece::Text("$"), after),
+    })
+}
+
 /// What stands between the braces at the start of a text, and what comes after them.
-fn braced(text: Option<&str>) -> Option<(&str, &str)> {
-    text?.strip_prefix('{')?.split_once('}')
+fn braced(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix('{')?.split_once('}')
+}
+
+/// Each placeholder in a value, or what is wrong with it, with the pointer to its text.
+fn placeholders<'a>(
+    value: &'a Value,
+    dialect: Dialect,
+    resources: &'a BTreeSet<&'a str>,
+) -> impl Iterator<Item = (String, Result<Reference, PlaceholderError>)> + 'a {
+    texts(value).into_iter().flat_map(move |(pointer, text)| {
+        let sources = pieces(text).filter_map(|piece| match piece {
+            Piece::Placeholder(source) => Some(source),
+            Piece::Text(_) => None,
+        });
+        sources.map(move |source| {
+            let found = reference(source, dialect).and_then(|reference| known(reference, resources));
+            (pointer.clone(), found)
+        })
+    })
 }
 
 fn reference(source: &str, dialect: Dialect) -> Result<Reference, PlaceholderError> {
@@ -288,10 +318,10 @@ fn keys(source: &str) -> Vec<String> {
     keys
 }
 
-fn known(reference: &Reference, resources: &BTreeSet<&str>) -> Result<(), PlaceholderError> {
-    let Root::Resource { name, .. } = &reference.root else { return Ok(()) };
+fn known(reference: Reference, resources: &BTreeSet<&str>) -> Result<Reference, PlaceholderError> {
+    let Root::Resource { name, .. } = &reference.root else { return Ok(reference) };
     if resources.contains(name.as_str()) {
-        return Ok(());
+        return Ok(reference);
     }
     let hint = did_you_mean(name, resources.iter().copied());
     let placeholder = reference.source.clone();

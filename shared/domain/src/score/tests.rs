@@ -39,6 +39,21 @@ fn score(lines: &str) -> String {
     )
 }
 
+/// A file of each dialect with the same resource `db`: what Score does not know is an annotation there, maps as JSON
+/// text. So maps are written as JSON in `lines`.
+fn both(lines: &str) -> [String; 2] {
+    let mut keys = String::from("type: postgres");
+    let mut annotations = String::new();
+    for line in lines.lines() {
+        match line.split_once(": ") {
+            Some(("class" | "id", _)) => keys.push_str(&format!("\n    {line}")),
+            Some((key, value)) if value.starts_with('{') => annotations.push_str(&format!("{key}: '{value}'\n")),
+            _ => annotations.push_str(&format!("{line}\n")),
+        }
+    }
+    [own(lines), score(&annotations).replace("type: postgres", &keys)]
+}
+
 #[test]
 fn both_dialects_say_every_sharing_mode() {
     const ID: &str = "0190b5c4-7c2e-7000-8000-000000000001";
@@ -78,7 +93,51 @@ fn both_dialects_say_every_sharing_mode() {
         }),
     );
     check("matching: {sharingPolicy: dedicated}", r#"matching: '{"sharingPolicy":"dedicated"}'"#, Sharing::Dedicated);
-    assert_eq!(requirement(&own("id: main.db")).sharing, Sharing::ScoreId { id: "main.db".into() });
+}
+
+#[test]
+fn each_key_of_matching_stands_alone_and_has_a_default() {
+    use MatchingPolicy as Policy;
+    use MatchingScope as Scope;
+    let check = |json: &str, expect: Sharing| {
+        for text in both(&format!("matching: {json}")) {
+            assert_eq!(requirement(&text).sharing, expect, "{text}");
+        }
+    };
+    let matching = |scope: Scope, policy: Policy, match_on: &[&str], max_consumers: Option<u32>| {
+        let match_on = match_on.iter().map(|&key| key.to_owned()).collect();
+        Sharing::Matching(Matching { scope, policy, match_on, max_consumers })
+    };
+    check("{}", matching(Scope::Environment, Policy::Shared, &[], None));
+    check(r#"{"scope": "environment"}"#, matching(Scope::Environment, Policy::Shared, &[], None));
+    check(r#"{"scope": "organisation"}"#, matching(Scope::Organisation, Policy::Shared, &[], None));
+    check(r#"{"scope": "global"}"#, matching(Scope::Global, Policy::Shared, &[], None));
+    check(r#"{"sharingPolicy": "shared"}"#, matching(Scope::Environment, Policy::Shared, &[], None));
+    check(r#"{"sharingPolicy": "conditional"}"#, matching(Scope::Environment, Policy::Conditional, &[], None));
+    check(r#"{"matchOn": []}"#, matching(Scope::Environment, Policy::Shared, &[], None));
+    check(r#"{"matchOn": ["tier", "a b"]}"#, matching(Scope::Environment, Policy::Shared, &["tier", "a b"], None));
+    check(r#"{"maxConsumers": 1}"#, matching(Scope::Environment, Policy::Shared, &[], Some(1)));
+    check(r#"{"maxConsumers": 4294967295}"#, matching(Scope::Environment, Policy::Shared, &[], Some(u32::MAX)));
+    check(r#"{"sharingPolicy": "dedicated", "scope": "global", "maxConsumers": 2}"#, Sharing::Dedicated);
+}
+
+#[test]
+fn id_and_class_are_keys_in_both_dialects() {
+    let check = |lines: &str, class: Option<&str>, sharing: Sharing| {
+        for text in both(lines) {
+            let found = requirement(&text);
+            assert_eq!((found.class.as_deref(), found.sharing), (class, sharing.clone()), "{text}");
+        }
+    };
+    check("id: main.db", None, Sharing::ScoreId { id: "main.db".into() });
+    check("id: main\nclass: large", Some("large"), Sharing::ScoreId { id: "main".into() });
+    check("class: default", None, Sharing::Dedicated);
+    check("class: large", Some("large"), Sharing::Dedicated);
+    check("class: large\nsharing: shared", Some("large"), Sharing::ByParameters);
+    check("class: large\nsharing: always", Some("large"), Sharing::Always);
+    check("class: large\npool: ready", Some("large"), Sharing::Pool { name: "ready".into() });
+    let named = r#"reference: {"mode": "shared", "name": "main"}"#;
+    check(&format!("class: large\n{named}"), Some("large"), Sharing::Named { name: "main".into() });
 }
 
 #[test]
@@ -172,21 +231,86 @@ fn every_problem_is_told_with_its_line() {
 }
 
 #[test]
+fn of_many_problems_the_first_hundred_are_told() {
+    let text = own(&format!("params: {{url: '{}'}}", "${no.thing}".repeat(150)));
+    assert_eq!(problems(&text).len(), MAX_PROBLEMS);
+}
+
+#[test]
 fn two_ways_to_share_are_a_problem_that_names_both() {
-    let check = |lines: &str, expect: Option<&str>| {
-        let found = parse(&own(lines)).err().unwrap_or_default();
-        let details: Vec<_> = found.iter().map(|problem| problem.detail.as_str()).collect();
-        assert_eq!(details, expect.into_iter().collect::<Vec<_>>(), "{lines}");
-        assert!(found.iter().all(|problem| problem.code == code::SHARING_CONFLICT));
+    let check = |lines: &str, expect: &[[&str; 2]]| {
+        for text in both(lines) {
+            let found = parse(&text).err().unwrap_or_default();
+            let details: Vec<_> = found.iter().map(|problem| problem.detail.as_str()).collect();
+            let expect: Vec<_> = expect
+                .iter()
+                .map(|[one, other]| {
+                    format!("`{one}` and `{other}` both say how the resource is shared; keep one of them")
+                })
+                .collect();
+            assert_eq!(details, expect, "{text}");
+            assert!(found.iter().all(|problem| problem.code == code::SHARING_CONFLICT), "{text}");
+        }
     };
-    let both =
-        |one: &str, other: &str| format!("`{one}` and `{other}` both say how the resource is shared; keep one of them");
-    check("id: main\nreference: {mode: shared, name: a}", Some(&both("id", "reference")));
-    check("pool: a\nsharing: always", Some(&both("pool", "sharing")));
-    check("matching: {}\npool: a", Some(&both("matching", "pool")));
-    check("reference: {mode: dedicated}\nsharing: dedicated", None);
-    check("reference: {mode: shared, name: a}\nsharing: shared", None);
-    check("reference: {mode: shared, name: a}\nsharing: always", Some(&both("reference", "sharing")));
+    let ways = [
+        ("id", "id: main"),
+        ("matching", r#"matching: {"scope": "global"}"#),
+        ("pool", "pool: ready"),
+        ("reference", r#"reference: {"mode": "shared", "name": "main"}"#),
+        ("sharing", "sharing: always"),
+    ];
+    for (index, (one, first)) in ways.iter().enumerate() {
+        for (other, second) in &ways[index + 1..] {
+            check(&format!("{first}\n{second}"), &[[*one, *other]]);
+        }
+    }
+    let dedicated = r#"reference: {"mode": "dedicated"}"#;
+    let named = r#"reference: {"mode": "shared", "name": "main"}"#;
+    let existing = r#"reference: {"mode": "existing", "id": "0190b5c4-7c2e-7000-8000-000000000001"}"#;
+    check(&format!("{dedicated}\nsharing: dedicated"), &[]);
+    check(&format!("matching: {{\"sharingPolicy\": \"dedicated\"}}\n{dedicated}\nsharing: dedicated"), &[]);
+    check(&format!("{named}\nsharing: shared"), &[]);
+    check(&format!("{named}\nsharing: dedicated"), &[["reference", "sharing"]]);
+    check(&format!("{existing}\nsharing: shared"), &[["reference", "sharing"]]);
+    check(&format!("{existing}\npool: ready"), &[["pool", "reference"]]);
+    check(&format!("{dedicated}\nsharing: shared"), &[["reference", "sharing"]]);
+    check(&format!("id: main\n{dedicated}"), &[["id", "reference"]]);
+    check("id: main\nsharing: dedicated", &[["id", "sharing"]]);
+    check("id: main\nsharing: shared", &[["id", "sharing"]]);
+    check("matching: {}\nsharing: shared", &[["matching", "sharing"]]);
+    check("id: main\npool: ready\nsharing: always", &[["id", "pool"], ["id", "sharing"]]);
+}
+
+#[test]
+fn what_says_no_sharing_mode_is_refused_alike_in_both_dialects() {
+    let check = |lines: &str, expect: &str| {
+        for (text, base) in both(lines).iter().zip(["", "metadata/annotations/conductor.dev~1"]) {
+            let (code, place) = expect.split_once(' ').expect("a code and a place");
+            let found: Vec<_> =
+                problems(text).iter().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect();
+            assert_eq!(found, [format!("{code} /resources/db/{base}{place}")], "{text}");
+        }
+    };
+    check("reference: {}", "missing_key reference");
+    check(r#"reference: {"mode": "share"}"#, "not_one_of reference/mode");
+    check(r#"reference: {"mode": "shared"}"#, "missing_key reference");
+    check(r#"reference: {"mode": "shared", "name": ""}"#, "too_short reference/name");
+    check(r#"reference: {"mode": "shared", "name": "a b"}"#, "pattern_mismatch reference/name");
+    check(r#"reference: {"mode": "shared", "name": 5}"#, "wrong_type reference/name");
+    check(r#"reference: {"mode": "existing"}"#, "missing_key reference");
+    check(r#"reference: {"mode": "existing", "id": "db"}"#, "pattern_mismatch reference/id");
+    check(r#"reference: {"mode": "dedicated", "name": "main"}"#, "conflicting_keys reference/name");
+    check(r#"reference: {"mode": "dedicated", "scope": "global"}"#, "unknown_key reference/scope");
+    check("sharing: exclusive", "not_one_of sharing");
+    check("pool: a b", "pattern_mismatch pool");
+    check(r#"matching: {"scope": "region"}"#, "not_one_of matching/scope");
+    check(r#"matching: {"sharingPolicy": "always"}"#, "not_one_of matching/sharingPolicy");
+    check(r#"matching: {"policy": "shared"}"#, "unknown_key matching/policy");
+    check(r#"matching: {"matchOn": "tier"}"#, "wrong_type matching/matchOn");
+    check(r#"matching: {"matchOn": ["tier", ""]}"#, "too_short matching/matchOn/1");
+    check(r#"matching: {"maxConsumers": 0}"#, "out_of_range matching/maxConsumers");
+    check(r#"matching: {"maxConsumers": 1.5}"#, "wrong_type matching/maxConsumers");
+    check(r#"matching: {"maxConsumers": "2"}"#, "wrong_type matching/maxConsumers");
 }
 
 #[test]
@@ -202,6 +326,15 @@ fn annotations_are_checked_as_their_keys_would_be() {
     check("reference: '{\"mode\": \"share\"}'", "10:34 not_one_of ANNOTATIONSreference/mode");
     check("depends-on: '[1]'", "10:35 wrong_type ANNOTATIONSdepends-on/0");
     check("depends-on: net", "10:35 annotation_invalid ANNOTATIONSdepends-on");
+    check("reference: ''", "10:34 annotation_invalid ANNOTATIONSreference");
+    check("reference: '{mode: dedicated}'", "10:34 annotation_invalid ANNOTATIONSreference");
+    check("reference: '{\"mode\": \"dedicated\"} x'", "10:34 annotation_invalid ANNOTATIONSreference");
+    check("reference: '\"dedicated\"'", "10:34 wrong_type ANNOTATIONSreference");
+    check("reference: {mode: dedicated}", "10:34 wrong_type ANNOTATIONSreference");
+    check("matching: '[]'", "10:33 wrong_type ANNOTATIONSmatching");
+    check("sharing: '\"always\"'", "10:32 not_one_of ANNOTATIONSsharing");
+    check("sharing: Always", "10:32 not_one_of ANNOTATIONSsharing");
+    check("retain: true", "10:31 wrong_type ANNOTATIONSretain");
     check(
         "reference: '{\"mode\": \"dedicated\", \"mode\": \"dedicated\"}'",
         "10:34 duplicate_key ANNOTATIONSreference/mode",

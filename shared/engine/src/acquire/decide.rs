@@ -16,6 +16,8 @@ pub(crate) struct Found<'a> {
     pub made: bool,
     /// True where the asking workload is a consumer already.
     pub mine: bool,
+    /// The hash of what it asked for then.
+    pub asked: Option<&'a str>,
 }
 
 /// What an acquire asks for.
@@ -23,10 +25,12 @@ pub(crate) struct Found<'a> {
 pub(crate) struct Ask<'a> {
     pub operation: OperationId,
     pub template: &'a TemplateName,
-    /// The version that the resource should have.
-    pub version: &'a TemplateVersion,
+    /// The version that the resource should have; none for what Conductor did not make.
+    pub version: Option<&'a TemplateVersion>,
     /// True where any parameters are accepted.
     pub accepts: bool,
+    /// True where what was found is taken as it is, and only a new wish changes it.
+    pub takes: bool,
     pub hash: &'a str,
     pub refresh: bool,
 }
@@ -51,11 +55,15 @@ pub(crate) enum Decision {
 /// do nothing is done.
 pub(crate) fn decide(found: Option<Found<'_>>, ask: Ask<'_>) -> Decision {
     let Some(found) = found else {
-        return match ask.version.state {
-            TemplateState::Active => Decision::Create,
-            TemplateState::Deprecated => Decision::Refuse(Refusal::new(
+        return match ask.version {
+            Some(version) if version.state == TemplateState::Active => Decision::Create,
+            Some(version) => Decision::Refuse(Refusal::new(
                 Code::TemplateDeprecated,
-                format!("{} {} makes no new resources", ask.template, ask.version.version),
+                format!("{} {} makes no new resources", ask.template, version.version),
+            )),
+            None => Decision::Refuse(Refusal::new(
+                Code::ResourceTypeUnknown,
+                format!("what was there is gone, and there was no active template for {}", ask.template),
             )),
         };
     };
@@ -67,8 +75,19 @@ pub(crate) fn decide(found: Option<Found<'_>>, ask: Ask<'_>) -> Decision {
     if resource.reservation.as_ref().is_some_and(|reservation| reservation.operation != ask.operation) {
         return Decision::Wait;
     }
-    let same_parameters = ask.accepts || found.hash == Some(ask.hash);
-    let same_version = resource.version == ask.version.version;
+    let taken = ask.takes && if found.mine { found.asked == Some(ask.hash) } else { true };
+    let same_parameters = ask.accepts || taken || found.hash == Some(ask.hash);
+    if resource.external.is_some() {
+        return match (same_parameters, found.mine) {
+            (true, true) => Decision::Unchanged,
+            (true, false) => Decision::Link,
+            (false, _) => Decision::Refuse(Refusal::new(
+                Code::ResourceExternal,
+                format!("Conductor did not make {}, and does not change its parameters", resource.name),
+            )),
+        };
+    }
+    let same_version = resource.version.as_ref() == ask.version.map(|version| &version.version);
     match resource.status {
         ResourceStatus::Deleted => Decision::Stale,
         // Ours, from a claim that ended early.
@@ -90,4 +109,4 @@ pub(crate) fn decide(found: Option<Found<'_>>, ask: Ask<'_>) -> Decision {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

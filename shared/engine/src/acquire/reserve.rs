@@ -4,19 +4,24 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use conductor_domain::consumer::{Consumer, ConsumerKey, Origin};
-use conductor_domain::ids::{GenericUuid, ResourceId};
-use conductor_domain::operation::{AcquireRequest, During, Operation};
+use conductor_domain::candidate::{Candidate, CandidateGuard, GraphGuard};
+use conductor_domain::consumer::{Consumer, ConsumerKey};
+use conductor_domain::ids::ResourceId;
+use conductor_domain::operation::{During, Operation};
+use conductor_domain::pool::Member;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{
-    MAX_CONSUMERS, MAX_DEPENDENCIES, Parameters, Reservation, Resource, ResourceEvent, ResourceStatus, StateLocation,
+    MAX_CONSUMERS, MAX_DEPENDENCIES, Parameters, Reservation, Resource, ResourceEvent, ResourceStatus,
 };
+use conductor_domain::score::Sharing;
 use conductor_domain::{Code, Refusal};
 use jiff::{SignedDuration, Timestamp};
 
-use super::picture::{Picture, Wish};
+use super::picture::{Me, Wish};
+use super::{Scene, Users};
 use crate::claim::Claimed;
-use crate::port::{Clock, Objects, Ports, Versioned};
+use crate::commit::Draft;
+use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
 use crate::record::{Identified, Item, Resident, Set};
 use crate::work::{Job, Step};
 use crate::{Engine, Error};
@@ -26,9 +31,7 @@ const SESSION_TIME: SignedDuration = SignedDuration::from_mins(15);
 
 /// A resource that is about to be made or changed.
 pub(super) struct Change<'a> {
-    pub request: &'a AcquireRequest,
-    pub picture: Picture,
-    pub wish: Wish,
+    pub scene: Scene<'a>,
     pub during: During,
     /// Resources that were looked at to know that nobody else minds; they must not have changed.
     pub walked: Vec<Versioned<Resource>>,
@@ -36,111 +39,107 @@ pub(super) struct Change<'a> {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Refuses a change of a resource that somebody else uses; otherwise the resources that were walked to know it.
-    pub(super) async fn sole(
+    /// Who else uses a resource, directly or through what depends on it.
+    pub(super) async fn users(
         &self,
         caller: &Caller,
-        claimed: &Claimed,
+        me: &Me,
         resource: &Versioned<Resource>,
-        picture: &Picture,
-        wish: &Wish,
-    ) -> Result<Vec<Versioned<Resource>>, Error> {
-        let own = (&picture.holder.environment, &picture.holder.application, &picture.holder.workload);
-        let mut others = BTreeSet::new();
-        let mut walked = Vec::new();
-        let mut seen = BTreeSet::from([resource.id.to_string()]);
+    ) -> Result<Users, Error> {
+        let mut users = Users::default();
+        let mut seen = BTreeSet::from([resource.id]);
         let mut open = vec![resource.id];
         while let Some(id) = open.pop() {
             let consumers: Vec<Versioned<Consumer>> = self.list_all(caller.organisation(), &Set::Consumers(id)).await?;
+            let mut dependents = Vec::new();
             for consumer in consumers {
                 match &consumer.key {
-                    ConsumerKey::Workload(holder) if consumer.key.workload() != Some(own) => {
-                        others.insert(format!("{}/{} in {}", holder.application, holder.workload, holder.environment));
-                    }
-                    ConsumerKey::Workload(_) => {}
-                    ConsumerKey::Resource { resource } => {
-                        if seen.insert(resource.to_string()) {
-                            let item = Item::Resource(*resource);
-                            walked.extend(self.read::<Resource>(caller.organisation(), item).await?);
-                            open.push(*resource);
-                        }
-                    }
+                    ConsumerKey::Resource { resource } => dependents.extend(seen.insert(*resource).then_some(*resource)),
+                    key if is_mine(key, me) => {}
+                    key => users.others.extend(key.label()),
                 }
             }
+            let items: Vec<Item> = dependents.iter().map(|id| Item::Resource(*id)).collect();
+            users.walked.extend(self.read_all::<Resource>(caller.organisation(), &items).await?.into_iter().flatten());
+            open.extend(dependents);
         }
-        if others.is_empty() {
-            return Ok(walked);
-        }
-        let empty = Map::new();
-        let there = picture.stored.as_ref().map_or(&empty, |stored| &stored.values);
-        let difference = difference(there, wish, picture);
-        let users: Vec<String> = others.into_iter().collect();
-        let detail = format!(
-            "{} is used by {}, so {} cannot change it: {difference}",
-            resource.name,
-            users.join(", "),
-            claimed.operation.resource
-        );
-        Err(Refusal::new(Code::ParametersConflict, detail).into())
+        Ok(users)
     }
 
     /// Reserves the resource, making its record where there is none; from here the half-made thing has an owner.
     pub(super) async fn reserve(&self, caller: &Caller, claimed: &Claimed, change: Change<'_>) -> Result<Step, Error> {
-        let Change { request, picture, wish, during, walked, deadline } = change;
+        let Change { scene, during, walked, deadline } = change;
+        let Scene { request, picture, target, wish, accepts, reason } = scene;
         let now = self.clock.now();
         let deployment = claimed.deployment.id;
+        let template =
+            target.version.clone().ok_or_else(|| StoreError::Unreadable("nothing to make it from".to_owned()))?;
         let mut operation = claimed.operation.value.clone();
-        let fresh = picture.found.is_none();
-        let mut resource = match &picture.found {
-            Some(found) => found.value.clone(),
-            None => self.new_resource(caller, claimed, request, &picture),
+        let found = target.found.as_ref();
+        let stored = found.and_then(|found| found.stored.as_ref());
+        let mut resource = match found {
+            Some(found) => found.resource.value.clone(),
+            None => {
+                let location = self.state_location(caller, &picture.environment, target.id);
+                Resource {
+                    id: target.id,
+                    name: target.identity.name.clone(),
+                    template: request.template.clone(),
+                    version: Some(template.version.clone()),
+                    environment: picture.environment.name.clone(),
+                    created_for: picture.me.application().cloned(),
+                    mode: target.identity.mode,
+                    identity: target.identity.key.clone(),
+                    status: ResourceStatus::Provisioning,
+                    entered_at: now,
+                    reservation: None,
+                    consumers: 0,
+                    waiters: 0,
+                    max_consumers: None,
+                    candidate: None,
+                    published: false,
+                    pool: None,
+                    external: None,
+                    depends_on: Vec::new(),
+                    state_location: location,
+                    retain: request.retain.unwrap_or(template.retain),
+                    created_by: Some(deployment),
+                    updated_by: Some(deployment),
+                    created_at: now,
+                    updated_at: now,
+                }
+            }
         };
         let id = resource.id;
         let was_active = resource.status == ResourceStatus::Active;
-        if !fresh {
+        if found.is_some() {
             resource.take(ResourceEvent::begun(during), now)?;
         }
-        resource.updated_by = deployment;
-        resource.retain |= request.retain;
+        resource.updated_by = Some(deployment);
+        resource.retain = match request.retain {
+            Some(retain) if retain || resource.consumers <= 1 => retain,
+            Some(_) | None => resource.retain,
+        };
         resource.reservation = Some(reservation(claimed, now, deadline));
 
         let mut draft = self.draft(caller, Some(deployment));
         // Only who replaces the parameters says what they need.
-        let accepted = wish.accepts && picture.stored.is_some();
-        let replaced = picture.stored.as_ref().is_none_or(|stored| !accepted && stored.hash != wish.hash);
+        let accepted = accepts && stored.is_some();
+        let replaced = stored.is_none_or(|stored| !accepted && stored.hash != wish.hash);
         let wanted: Vec<&Versioned<Resource>> = picture.dependencies.iter().filter(|_| !accepted).collect();
         let mut depends_on: Vec<ResourceId> = wanted.iter().map(|dependency| dependency.id).collect();
         if !replaced {
             depends_on.extend(resource.depends_on.iter().filter(|id| !wanted.iter().any(|w| w.id == **id)));
         }
-        self.refuse_cycle(caller, &resource, &wanted).await?;
-        for dependency in wanted {
-            if resource.depends_on.contains(&dependency.id) {
-                continue;
-            }
-            if dependency.consumers >= MAX_CONSUMERS {
-                let detail = format!("{} has {MAX_CONSUMERS} consumers; no more are allowed", dependency.name);
-                return Err(Refusal::new(Code::TooManyConsumers, detail).into());
-            }
-            resource.depends_on.push(dependency.id);
-            let key = ConsumerKey::Resource { resource: id };
-            let (resource, origin) = (dependency.id, Origin::Dependency);
-            draft.create(Consumer { resource, key, origin, added_at: now, leaving: None });
-            let used = Resource { consumers: dependency.consumers + 1, ..dependency.value.clone() };
-            draft.update(dependency, used);
-        }
+        self.depend(caller, &mut draft, &mut resource, &wanted, found.is_none()).await?;
         for other in walked.iter().filter(|other| picture.dependencies.iter().all(|d| d.id != other.id)) {
             draft.check(other);
         }
 
-        if resource.depends_on.len() > MAX_DEPENDENCIES {
-            let detail = format!("{} would have over {MAX_DEPENDENCIES} dependencies", resource.name);
-            return Err(Refusal::new(Code::TooManyDependencies, detail).into());
-        }
-
         let mut parameters = None;
+        let asked = wish.hash.clone();
         let inputs = if accepted {
-            self.stored_inputs(picture.stored.as_deref()).await?
+            self.stored_inputs(stored.map(|stored| &stored.value)).await?
         } else {
             let object = self.hide_parameters(claimed, id, &wish, &mut operation).await?;
             let shown = wish.values.iter().filter(|(name, _)| !wish.sensitive.contains(*name));
@@ -153,25 +152,46 @@ impl<P: Ports> Engine<P> {
             };
             // What is there keeps its parameters until the change has succeeded; what is not there yet needs them to be
             // destroyed, should it be made by half.
-            if picture.made {
+            if found.is_some_and(|found| found.made) {
                 parameters = Some(new);
             } else {
-                draft.put(picture.stored.as_ref(), new);
-                resource.version = picture.version.version.clone();
+                draft.put(stored, new);
+                resource.version = Some(template.version.clone());
             }
             (wish.values, wish.sensitive)
         };
 
         operation.resource_id = Some(id);
+        operation.reason = Some(reason);
         operation.attempts += 1;
-        self.consume(&mut draft, claimed, &picture, &mut resource)?;
-        match &picture.found {
+        self.consume(&mut draft, claimed, &picture, &target, &mut resource)?;
+        match found {
             Some(found) => {
-                draft.update(found, resource.clone());
+                self.hold(&mut draft, claimed, &picture, &resource, None);
+                draft.update(&found.resource, resource.clone());
             }
             None => {
-                draft.create(Identified { key: picture.identity.key.clone(), resource: id });
+                self.hold(&mut draft, claimed, &picture, &resource, Some(&asked));
+                draft.create(Identified { key: resource.identity.clone(), resource: id });
                 draft.create(Resident { environment: resource.environment.clone(), resource: id });
+                if let Some((key, guard)) = target.guard {
+                    let added = guard.as_ref().map_or(0, |guard| guard.added) + 1;
+                    draft.put(guard.as_ref(), CandidateGuard { key: key.clone(), added });
+                    draft.create(Candidate { key: key.clone(), created_at: now, resource: id });
+                    resource.candidate = Some(key.scope);
+                    resource.max_consumers = match &request.sharing {
+                        Sharing::Matching(matching) => matching.max_consumers,
+                        _ => None,
+                    };
+                }
+                if let Some(pool) = &picture.pool
+                    && matches!(request.sharing, Sharing::Pool { .. })
+                {
+                    let free = picture.me.holder().is_none();
+                    draft.create(Member { pool: pool.key.clone(), free, resource: id, on_demand: !free });
+                    resource.pool = Some(pool.key.clone());
+                    resource.retain |= pool.retain;
+                }
                 draft.audit_resource(&resource, "resource.provisioning");
                 draft.create(resource.clone());
             }
@@ -188,18 +208,55 @@ impl<P: Ports> Engine<P> {
             parameters,
             was_active,
             environment: picture.environment,
-            template: picture.version,
+            template,
+            fresh: target.found.is_none(),
             resource,
             during,
-            fresh,
             inputs: inputs.0,
             sensitive: inputs.1,
             deadline,
         })))
     }
 
+    /// Makes a resource depend on others. Nothing can depend yet on one that is `fresh`; for any other the organisation's
+    /// graph guard is written, read before the graph is walked.
+    pub(super) async fn depend(
+        &self,
+        caller: &Caller,
+        draft: &mut Draft<'_, P>,
+        resource: &mut Resource,
+        wanted: &[&Versioned<Resource>],
+        fresh: bool,
+    ) -> Result<(), Error> {
+        let (_, added): (Vec<_>, Vec<&Versioned<Resource>>) =
+            wanted.iter().copied().partition(|dependency| resource.depends_on.contains(&dependency.id));
+        if !fresh && !added.is_empty() {
+            let guard = self.read::<GraphGuard>(caller.organisation(), Item::GraphGuard).await?;
+            let written = guard.as_ref().map_or(0, |guard| guard.added) + 1;
+            self.refuse_cycle(caller, resource, wanted).await?;
+            draft.put(guard.as_ref(), GraphGuard { added: written });
+        }
+        for dependency in added {
+            let most = dependency.max_consumers.map_or(MAX_CONSUMERS, |most| most.min(MAX_CONSUMERS));
+            if dependency.consumers >= most {
+                let detail = format!("{} has {} consumers; {most} are allowed", dependency.name, dependency.consumers);
+                return Err(Refusal::new(Code::TooManyConsumers, detail).into());
+            }
+            resource.depends_on.push(dependency.id);
+            let key = ConsumerKey::Resource { resource: resource.id };
+            draft.create(Consumer { resource: dependency.id, key, added_at: draft.now(), leaving: None });
+            let used = Resource { consumers: dependency.consumers + 1, ..dependency.value.clone() };
+            draft.update(dependency, used);
+        }
+        if resource.depends_on.len() > MAX_DEPENDENCIES {
+            let detail = format!("{} would have over {MAX_DEPENDENCIES} dependencies", resource.name);
+            return Err(Refusal::new(Code::TooManyDependencies, detail).into());
+        }
+        Ok(())
+    }
+
     /// Refuses dependencies that depend on the resource itself, with the path.
-    async fn refuse_cycle(
+    pub(super) async fn refuse_cycle(
         &self,
         caller: &Caller,
         resource: &Resource,
@@ -215,7 +272,7 @@ impl<P: Ports> Engine<P> {
                 let detail = format!("the resources would depend on each other: {path}");
                 return Err(Refusal::new(Code::DependencyCycle, detail).into());
             }
-            if !seen.insert(next.id.to_string()) {
+            if !seen.insert(next.id) {
                 continue;
             }
             let items: Vec<Item> = next.depends_on.iter().map(|id| Item::Resource(*id)).collect();
@@ -225,42 +282,6 @@ impl<P: Ports> Engine<P> {
             }
         }
         Ok(())
-    }
-
-    fn new_resource(
-        &self,
-        caller: &Caller,
-        claimed: &Claimed,
-        request: &AcquireRequest,
-        picture: &Picture,
-    ) -> Resource {
-        let id = ResourceId::from_untyped_uuid(self.clock.fresh_id());
-        let now = self.clock.now();
-        let environment = picture.holder.environment.clone();
-        let location =
-            format!("s3://{}/{}/{environment}/{id}.tfstate", self.settings.state_bucket, caller.organisation());
-        Resource {
-            id,
-            name: picture.identity.name.clone(),
-            template: request.template.clone(),
-            version: picture.version.version.clone(),
-            environment,
-            created_for: picture.holder.application.clone(),
-            mode: picture.identity.mode,
-            identity: picture.identity.key.clone(),
-            status: ResourceStatus::Provisioning,
-            entered_at: now,
-            reservation: None,
-            consumers: 0,
-            waiters: 0,
-            depends_on: Vec::new(),
-            state_location: StateLocation { backend: "s3".to_owned(), location },
-            retain: request.retain,
-            created_by: claimed.deployment.id,
-            updated_by: claimed.deployment.id,
-            created_at: now,
-            updated_at: now,
-        }
     }
 
     async fn hide_parameters(
@@ -309,26 +330,19 @@ pub(crate) fn reservation(claimed: &Claimed, now: Timestamp, deadline: Timestamp
     }
 }
 
-/// How the wished parameters differ from those that are there; sensitive values are masked.
-fn difference(there: &Map<String, Value>, wish: &Wish, picture: &Picture) -> String {
-    let hidden = picture.stored.as_ref().map(|stored| stored.sensitive.as_slice()).unwrap_or_default();
-    let names: BTreeSet<&String> = there.keys().chain(wish.values.keys()).chain(hidden).collect();
-    let show = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-    let lines: Vec<String> = names
-        .into_iter()
-        .filter(|name| there.get(*name) != wish.values.get(*name))
-        .map(|name| {
-            if wish.sensitive.contains(name) || hidden.contains(name) {
-                format!("{name} (sensitive) may differ")
-            } else {
-                format!("{name} is {}, wanted {}", show(there.get(name)), show(wish.values.get(name)))
-            }
-        })
-        .collect();
-    match (lines.is_empty(), picture.found.as_ref()) {
-        (true, Some(found)) => {
-            format!("its template version is {}, wanted {}", found.value.version, picture.version.version)
+/// True for a consumer that is the workload itself, or the pool.
+fn is_mine(key: &ConsumerKey, me: &Me) -> bool {
+    match (key, me) {
+        (ConsumerKey::Workload(key), Me::Workload(me)) => {
+            (&key.environment, &key.application, &key.workload) == (&me.environment, &me.application, &me.workload)
         }
-        _ => lines.join("; "),
+        (ConsumerKey::Api { environment, application, workload }, Me::Workload(me)) => {
+            (environment, application) == (&me.environment, &me.application)
+                && workload.as_ref().is_none_or(|workload| *workload == me.workload)
+        }
+        (ConsumerKey::Pool(key), Me::Pool(me)) => key == me,
+        (ConsumerKey::Workload(_) | ConsumerKey::Api { .. }, Me::Pool(_))
+        | (ConsumerKey::Pool(_), Me::Workload(_))
+        | (ConsumerKey::Resource { .. }, _) => false,
     }
 }

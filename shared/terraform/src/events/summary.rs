@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Body, Changes, Diagnostic, Event, Hook, OutputEvent, PlannedChange};
+use crate::engine::Engine;
 
 /// A fold over events.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunSummary {
-    /// The terraform that spoke.
-    pub terraform: Option<String>,
+    /// Who spoke, and its version.
+    pub engine: Option<(Engine, String)>,
     /// In the order in which they came.
     pub diagnostics: Vec<Diagnostic>,
     /// What the plan would do, each resource once.
@@ -45,7 +46,7 @@ impl RunSummary {
     /// Takes one event in.
     pub fn observe(&mut self, event: &Event) {
         match &event.body {
-            Body::Version { terraform } => self.terraform = Some(terraform.clone()),
+            Body::Version { engine, version } => self.engine = Some((*engine, version.clone())),
             Body::Diagnostic(diagnostic) => {
                 // Terraform repeats "execution halted" for each of its own contexts.
                 if self.diagnostics.last() != Some(diagnostic) {
@@ -138,7 +139,7 @@ mod tests {
             json!({"type": "outputs", "outputs": {"id": {"sensitive": false, "type": "string", "value": "x"}, "s": {"sensitive": true}}}),
             json!({"type": "something_new", "@message": "?"}),
         ]);
-        assert_eq!(summary.terraform.as_deref(), Some("1.11.4"));
+        assert_eq!(summary.engine, Some((Engine::Terraform, "1.11.4".to_owned())));
         assert_eq!(summary.changes, Some(Changes { add: 1, change: 0, destroy: 1, import: 0 }));
         assert_eq!(summary.planned.len(), 1);
         assert_eq!(summary.planned[0].action, Action::Replace);
@@ -146,6 +147,30 @@ mod tests {
         assert_eq!(outputs["id"].value, Some(json!("x")));
         assert_eq!(outputs["s"].value, None);
         assert_eq!(summary.completed[0].elapsed_seconds, 12);
+        assert!(summary.in_flight().is_empty());
+    }
+
+    /// Lines written from OpenTofu's source (1.12, `internal/command/views`), not by the program.
+    #[test]
+    fn an_apply_of_opentofu_adds_up_in_the_same_way() {
+        let summary = fold(&[
+            json!({"@level": "info", "@message": "OpenTofu 1.10.6", "@module": "tofu.ui", "type": "version", "tofu": "1.10.6", "ui": "1.2"}),
+            json!({"type": "planned_change", "change": {"resource": resource("a"), "action": "update"}}),
+            json!({"type": "planned_change", "change": {"resource": resource("b"), "action": "remove"}}),
+            json!({"type": "change_summary", "changes":
+                {"add": 0, "change": 1, "import": 0, "remove": 0, "forget": 1, "operation": "plan"}}),
+            apply("apply_start", "a", None),
+            apply("apply_complete", "a", Some(1)),
+            apply("ephemeral_action_started", "c", None),
+            json!({"type": "change_summary", "changes":
+                {"add": 0, "change": 1, "import": 0, "remove": 0, "forget": 1, "operation": "apply"}}),
+            json!({"type": "outputs", "outputs": {"id": {"sensitive": false, "type": "string", "value": "x"}}}),
+        ]);
+        assert_eq!(summary.engine, Some((Engine::Tofu, "1.10.6".to_owned())));
+        assert_eq!(summary.changes, Some(Changes { add: 0, change: 1, destroy: 0, import: 0 }));
+        let actions: Vec<Action> = summary.planned.iter().map(|change| change.action).collect();
+        assert_eq!(actions, [Action::Update, Action::Forget]);
+        assert_eq!(summary.outputs.clone().expect("outputs")["id"].value, Some(json!("x")));
         assert!(summary.in_flight().is_empty());
     }
 

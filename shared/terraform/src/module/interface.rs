@@ -11,8 +11,7 @@ use serde_json::Value;
 
 use super::types::{self, Type};
 use super::{ModuleError, syntax};
-
-const REGISTRY: &str = "registry.terraform.io";
+use crate::engine::Engine;
 
 /// What a module takes, gives and needs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -73,16 +72,16 @@ pub struct Provider {
 }
 
 /// Reads the module whose files these are.
-pub(super) fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<Interface, ModuleError> {
+pub(super) fn read(files: &BTreeMap<String, Vec<u8>>, engine: Engine) -> Result<Interface, ModuleError> {
     if syntax::configuration(files, "").is_empty() {
         return Err(ModuleError::NoConfiguration);
     }
     let mut pending = Vec::new();
-    let mut interface = read_folder(files, "", &mut pending)?;
+    let mut interface = read_folder(files, "", engine, &mut pending)?;
     let mut seen = BTreeSet::from([String::new()]);
     while let Some(folder) = pending.pop() {
         if seen.insert(folder.clone()) {
-            let called = read_folder(files, &folder, &mut pending)?;
+            let called = read_folder(files, &folder, engine, &mut pending)?;
             called.providers.into_iter().for_each(|(name, provider)| require(&mut interface.providers, name, provider));
         }
     }
@@ -121,6 +120,7 @@ struct Declared<'a> {
 fn read_folder(
     files: &BTreeMap<String, Vec<u8>>,
     folder: &str,
+    engine: Engine,
     pending: &mut Vec<String>,
 ) -> Result<Interface, ModuleError> {
     let mut parsed = Vec::new();
@@ -133,7 +133,7 @@ fn read_folder(
             declare(&mut declared, file, folder, block, pending)?;
         }
     }
-    finish(declared)
+    finish(declared, engine.registry())
 }
 
 fn declare<'a>(
@@ -190,7 +190,7 @@ fn settings<'a>(declared: &mut Declared<'a>, file: &str, body: &'a Body) -> Resu
     Ok(())
 }
 
-fn finish(declared: Declared<'_>) -> Result<Interface, ModuleError> {
+fn finish(declared: Declared<'_>, registry: &str) -> Result<Interface, ModuleError> {
     let mut interface = Interface { required_version: declared.required_version, ..Interface::default() };
     for (name, (file, attributes)) in declared.variables {
         interface.variables.insert(name.to_owned(), variable(file, name, &attributes)?);
@@ -200,14 +200,14 @@ fn finish(declared: Declared<'_>) -> Result<Interface, ModuleError> {
         interface.outputs.insert(name.to_owned(), output);
     }
     for (name, (source, version)) in &declared.required {
-        let source = address(source.as_deref().unwrap_or(name));
+        let source = address(source.as_deref().unwrap_or(name), registry);
         if !source.starts_with("terraform.io/builtin/") {
             interface.providers.insert((*name).to_owned(), Provider { source, version: version.clone() });
         }
     }
     for name in declared.used {
         if name != "terraform" && !declared.required.contains_key(name.as_str()) {
-            let provider = Provider { source: address(&name), version: None };
+            let provider = Provider { source: address(&name, registry), version: None };
             interface.providers.insert(name, provider);
         }
     }
@@ -316,11 +316,11 @@ fn requirement(expression: &Expression) -> (Option<String>, Option<String>) {
 }
 
 /// `aws`, `hashicorp/aws` or a full address → the full address.
-fn address(source: &str) -> String {
+fn address(source: &str, registry: &str) -> String {
     let source = source.to_lowercase();
     match source.split('/').count() {
-        1 => format!("{REGISTRY}/hashicorp/{source}"),
-        2 => format!("{REGISTRY}/{source}"),
+        1 => format!("{registry}/hashicorp/{source}"),
+        2 => format!("{registry}/{source}"),
         _ => source,
     }
 }
@@ -355,6 +355,10 @@ mod tests {
 
     fn files(entries: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
         entries.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
+    }
+
+    fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<Interface, ModuleError> {
+        super::read(files, Engine::Terraform)
     }
 
     fn code(entries: &[(&str, &str)]) -> &'static str {
@@ -445,6 +449,24 @@ mod tests {
                 "requiredVersion": ">= 1.5"
             })
         );
+    }
+
+    #[test]
+    fn a_provider_without_a_host_comes_from_the_registry_of_the_engine() {
+        let interface = super::read(&files(&[("main.tf", HCL)]), Engine::Tofu).expect("HCL is read");
+        let sources: Vec<&str> = interface.providers.values().map(|provider| provider.source.as_str()).collect();
+        assert_eq!(
+            sources,
+            [
+                "registry.opentofu.org/hashicorp/aws",
+                "registry.opentofu.org/hashicorp/google-beta",
+                "registry.opentofu.org/hashicorp/random"
+            ]
+        );
+        let full =
+            "terraform {\n required_providers {\n aws = { source = \"registry.terraform.io/hashicorp/aws\" }\n }\n}\n";
+        let interface = super::read(&files(&[("main.tf", full)]), Engine::Tofu).expect("HCL is read");
+        assert_eq!(interface.providers["aws"].source, "registry.terraform.io/hashicorp/aws");
     }
 
     #[test]

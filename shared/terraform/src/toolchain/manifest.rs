@@ -22,7 +22,7 @@ pub struct Manifest {
 pub struct Artifact {
     /// What it is.
     pub kind: ArtifactKind,
-    /// `terraform`, or a provider's full address.
+    /// `terraform`, `tofu`, or a provider's full address.
     pub name: String,
     /// Its version.
     pub version: String,
@@ -42,7 +42,7 @@ pub struct Artifact {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ArtifactKind {
-    /// A program that runs configurations: `terraform` at the root of the archive.
+    /// A program that runs configurations, under its name at the root of the archive.
     Engine,
     /// A provider: the content of its folder in a filesystem mirror.
     Provider,

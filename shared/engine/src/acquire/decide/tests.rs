@@ -20,20 +20,21 @@ fn template(version: &str, state: TemplateState) -> TemplateVersion {
         interface: Interface::default(),
         engine: "terraform".to_owned(),
         engine_version: String::new(),
+        retain: false,
         created_at: Timestamp::UNIX_EPOCH,
         created_by: String::new(),
     }
 }
 
-fn resource(status: ResourceStatus, reserved_by: Option<u128>) -> Resource {
+pub(in crate::acquire) fn resource(status: ResourceStatus, reserved_by: Option<u128>) -> Resource {
     let deployment = DeploymentId::from_untyped_uuid(Uuid::nil());
     Resource {
         id: ResourceId::from_untyped_uuid(Uuid::nil()),
         name: "shared".to_owned(),
         template: TemplateName::new("note", None),
-        version: "1.0.0".parse().expect("a version"),
+        version: Some("1.0.0".parse().expect("a version")),
         environment: "dev".parse().expect("a name"),
-        created_for: "shop".parse().expect("a name"),
+        created_for: Some("shop".parse().expect("a name")),
         mode: Mode::Shared,
         identity: IdentityKey::probe(),
         status,
@@ -47,25 +48,31 @@ fn resource(status: ResourceStatus, reserved_by: Option<u128>) -> Resource {
         }),
         consumers: 1,
         waiters: 0,
+        max_consumers: None,
+        candidate: None,
+        published: false,
+        pool: None,
+        external: None,
         depends_on: Vec::new(),
         state_location: StateLocation { backend: "s3".to_owned(), location: String::new() },
         retain: false,
-        created_by: deployment,
-        updated_by: deployment,
+        created_by: Some(deployment),
+        updated_by: Some(deployment),
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
     }
 }
 
-/// What is asked, in short: parameters accepted or of this hash, version, refresh.
+/// What is asked, in short: parameters accepted, taken as they are, or of this hash; version, refresh.
 struct Wanted {
     accepts: bool,
+    takes: bool,
     hash: &'static str,
     version: &'static str,
     refresh: bool,
 }
 
-const SAME: Wanted = Wanted { accepts: false, hash: "same", version: "1.0.0", refresh: false };
+const SAME: Wanted = Wanted { accepts: false, takes: false, hash: "same", version: "1.0.0", refresh: false };
 
 fn decided(found: Option<(ResourceStatus, Option<u128>, bool)>, wanted: &Wanted) -> Decision {
     let version = template(wanted.version, TemplateState::Active);
@@ -73,8 +80,9 @@ fn decided(found: Option<(ResourceStatus, Option<u128>, bool)>, wanted: &Wanted)
     let ask = Ask {
         operation: OperationId::from_untyped_uuid(Uuid::from_u128(MINE)),
         template: &name,
-        version: &version,
+        version: Some(&version),
         accepts: wanted.accepts,
+        takes: wanted.takes,
         hash: wanted.hash,
         refresh: wanted.refresh,
     };
@@ -84,6 +92,7 @@ fn decided(found: Option<(ResourceStatus, Option<u128>, bool)>, wanted: &Wanted)
         hash: Some("same"),
         made: true,
         mine,
+        asked: Some("asked"),
     });
     decide(found, ask)
 }
@@ -95,11 +104,16 @@ fn what_an_acquire_does_with_what_it_finds() {
     let newer = Wanted { version: "2.0.0", ..SAME };
     let accepts = Wanted { accepts: true, hash: "other", ..SAME };
     let refresh = Wanted { refresh: true, ..SAME };
+    let takes = Wanted { takes: true, hash: "other", ..SAME };
+    let as_before = Wanted { takes: true, hash: "asked", ..SAME };
     let check = |found, wanted: &Wanted, expect: Decision| assert_eq!(decided(found, wanted), expect, "{found:?}");
     check(None, &SAME, Decision::Create);
     check(Some((S::Active, None, false)), &SAME, Decision::Link);
     check(Some((S::Active, None, true)), &SAME, Decision::Unchanged);
     check(Some((S::Active, None, false)), &accepts, Decision::Link);
+    check(Some((S::Active, None, false)), &takes, Decision::Link);
+    check(Some((S::Active, None, true)), &takes, Decision::ChangeIfSole(During::Update));
+    check(Some((S::Active, None, true)), &as_before, Decision::Unchanged);
     check(Some((S::Active, None, true)), &refresh, Decision::Change(During::Update));
     check(Some((S::Active, None, true)), &other, Decision::ChangeIfSole(During::Update));
     check(Some((S::Active, None, false)), &newer, Decision::ChangeIfSole(During::Update));
@@ -117,11 +131,11 @@ fn a_deprecated_version_makes_nothing_new() {
     let version = template("1.0.0", TemplateState::Deprecated);
     let name = TemplateName::new("note", None);
     let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
-    let ask = Ask { operation, template: &name, version: &version, accepts: false, hash: "same", refresh: false };
+    let ask = Ask { operation, template: &name, version: Some(&version), accepts: false, takes: false, hash: "same", refresh: false };
     let Decision::Refuse(refusal) = decide(None, ask) else { panic!("it makes one") };
     assert_eq!(refusal.code, Code::TemplateDeprecated);
     let active = resource(ResourceStatus::Active, None);
-    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false };
+    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false, asked: None };
     assert_eq!(decide(Some(found), ask), Decision::Link);
 }
 
@@ -130,9 +144,36 @@ fn another_type_under_a_shared_name_is_a_conflict() {
     let version = template("1.0.0", TemplateState::Active);
     let name = TemplateName::new("volume", None);
     let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
-    let ask = Ask { operation, template: &name, version: &version, accepts: true, hash: "same", refresh: false };
+    let ask = Ask { operation, template: &name, version: Some(&version), accepts: true, takes: false, hash: "same", refresh: false };
     let active = resource(ResourceStatus::Active, None);
-    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false };
+    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false, asked: None };
     let Decision::Refuse(refusal) = decide(Some(found), ask) else { panic!("it takes it") };
     assert_eq!(refusal.code, Code::TypeConflict);
+}
+
+#[test]
+fn what_conductor_did_not_make_is_used_and_never_changed() {
+    let name = TemplateName::new("note", None);
+    let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
+    let mut external = resource(ResourceStatus::Active, None);
+    (external.external, external.version) = (Some("arn:x".to_owned()), None);
+    let check = |hash: &str, mine: bool, expect: Option<Decision>| {
+        let ask = Ask {
+            operation,
+            template: &name,
+            version: None,
+            accepts: false,
+            takes: false,
+            hash,
+            refresh: true,
+        };
+        let found = Found { resource: &external, hash: Some("same"), made: true, mine, asked: None };
+        match (decide(Some(found), ask), expect) {
+            (Decision::Refuse(refusal), None) => assert_eq!(refusal.code, Code::ResourceExternal),
+            (decision, expect) => assert_eq!(Some(decision), expect),
+        }
+    };
+    check("same", false, Some(Decision::Link));
+    check("same", true, Some(Decision::Unchanged));
+    check("other", true, None);
 }

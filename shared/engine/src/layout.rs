@@ -1,16 +1,20 @@
-//! Table keys: the one place that knows how records are laid out (ARCHITECTURE.md shows the table).
+//! Table keys: the one place that knows how records are laid out (ARCHITECTURE.md shows the table). Every store keeps
+//! this order, so that a set lists the same everywhere.
 
+use conductor_domain::candidate::{CandidateKey, Scope};
 use conductor_domain::consumer::ConsumerKey;
-use conductor_domain::lane::LaneKey;
+use conductor_domain::lane::{LaneKey, LaneOf};
 use conductor_domain::name::OrganisationName;
-use conductor_engine::port::DUE_SHARDS;
-use conductor_engine::{Item, Listing, Set, Subject};
+use conductor_domain::pool::PoolKey;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::port::DUE_SHARDS;
+use crate::record::{Item, Listing, Set, Subject};
+
 /// A record's place in the table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
+pub struct Key {
     /// Partition key; begins with the organisation.
     pub pk: String,
     /// Sort key.
@@ -19,7 +23,7 @@ pub(crate) struct Key {
 
 /// Which sort keys of a partition belong to a set: from the first to the last, both included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Range {
+pub struct Range {
     /// Partition key.
     pub pk: String,
     /// Lowest sort key.
@@ -43,14 +47,43 @@ fn number(number: u32) -> String {
     format!("{number:06}")
 }
 
-fn lane(key: &LaneKey) -> String {
-    format!("LANE#{}#{}", key.environment, key.application)
+fn lane_of(of: &LaneOf) -> String {
+    match of {
+        LaneOf::Application(name) => format!("A#{name}"),
+        LaneOf::Pool(name) => format!("P#{name}"),
+        LaneOf::Resource(id) => format!("R#{id}"),
+    }
 }
+
+fn lane(key: &LaneKey) -> String {
+    format!("LANE#{}#{}", key.environment, lane_of(&key.of))
+}
+
+fn pool(key: &PoolKey) -> String {
+    format!("POOL#{}#{}", key.environment, key.name)
+}
+
+fn candidates(key: &CandidateKey) -> String {
+    let scope = match &key.scope {
+        Scope::Environment(name) => format!("E#{name}"),
+        Scope::Organisation => "O".to_owned(),
+        Scope::Global => "G".to_owned(),
+    };
+    format!("CAND#{scope}#{}", key.template)
+}
+
+const FREE: &str = "FREE#";
+const TAKEN: &str = "TAKEN#";
 
 fn consumer(key: &ConsumerKey) -> String {
     match key {
         ConsumerKey::Workload(h) => format!("W#{}#{}#{}#{}", h.environment, h.application, h.workload, h.resource),
         ConsumerKey::Resource { resource } => format!("R#{resource}"),
+        ConsumerKey::Api { environment, application, workload } => {
+            let workload = workload.as_ref().map_or("", |workload| workload.as_str());
+            format!("A#{environment}#{application}#{workload}")
+        }
+        ConsumerKey::Pool(key) => format!("P#{}#{}", key.environment, key.name),
     }
 }
 
@@ -65,14 +98,15 @@ fn subject(subject: &Subject) -> String {
         Subject::Template(name) => format!("TMPL#{name}"),
         Subject::Deployment(id) => format!("DEP#{id}"),
         Subject::Resource(id) => format!("RES#{id}"),
+        Subject::Pool(key) => pool(key),
     }
 }
 
 /// Where a record lies.
-pub(crate) fn key(organisation: &OrganisationName, item: &Item) -> Key {
+pub fn key(organisation: &OrganisationName, item: &Item) -> Key {
     let (partition, sk) = match item {
         Item::Environment(name) => (format!("ENV#{name}"), META.to_owned()),
-        Item::Lane(key) => (format!("ENV#{}", key.environment), format!("LANE#{}", key.application)),
+        Item::Lane(key) => (format!("ENV#{}", key.environment), format!("LANE#{}", lane_of(&key.of))),
         Item::LanePlace(key, place) => (lane(key), format!("{place:020}")),
         Item::Resident(environment, id) => (format!("ENV#{environment}"), format!("RES#{id}")),
         Item::Application(name) => (format!("APP#{name}"), META.to_owned()),
@@ -92,6 +126,11 @@ pub(crate) fn key(organisation: &OrganisationName, item: &Item) -> Key {
         Item::Holding(key) => {
             (format!("HELD#{}#{}", key.environment, key.application), format!("{}#{}", key.workload, key.resource))
         }
+        Item::Pool(key) => (format!("ENV#{}", key.environment), format!("POOL#{}", key.name)),
+        Item::Member(key, free, id) => (pool(key), format!("{}{id}", if *free { FREE } else { TAKEN })),
+        Item::Candidate(key, created_at, id) => (candidates(key), format!("C#{}#{id}", sortable(*created_at))),
+        Item::CandidateGuard(key) => (candidates(key), "GUARD".to_owned()),
+        Item::GraphGuard => ("GRAPH".to_owned(), "GUARD".to_owned()),
         Item::Identity(key) => (format!("IDENT#{}", key.as_str()), META.to_owned()),
         Item::Idempotency(principal, key) => (format!("IDEM#{}#{}", digest(principal), digest(key)), META.to_owned()),
         Item::Audit(of, at, id) => (subject(of), format!("AUDIT#{}#{id}", sortable(*at))),
@@ -100,7 +139,7 @@ pub(crate) fn key(organisation: &OrganisationName, item: &Item) -> Key {
 }
 
 /// Where a set lies.
-pub(crate) fn range(organisation: &OrganisationName, set: &Set) -> Range {
+pub fn range(organisation: &OrganisationName, set: &Set) -> Range {
     let all = |partition: String, prefix: &str| {
         let from = if prefix.is_empty() { FIRST } else { prefix };
         (partition, from.to_owned(), format!("{prefix}{LAST}"))
@@ -120,13 +159,17 @@ pub(crate) fn range(organisation: &OrganisationName, set: &Set) -> Range {
             let prefix = workload.as_ref().map_or_else(String::new, |workload| format!("{workload}#"));
             all(format!("HELD#{environment}#{application}"), &prefix)
         }
+        Set::Pools(environment) => all(format!("ENV#{environment}"), "POOL#"),
+        Set::Members(key, None) => (pool(key), FREE.to_owned(), format!("{TAKEN}{LAST}")),
+        Set::Members(key, Some(free)) => all(pool(key), if *free { FREE } else { TAKEN }),
+        Set::Candidates(key) => all(candidates(key), "C#"),
         Set::Audit(of) => all(subject(of), "AUDIT#"),
     };
     Range { pk: format!("{organisation}#{partition}"), from, to }
 }
 
 /// The partition of a list for people.
-pub(crate) fn listing(organisation: &OrganisationName, listing: &Listing) -> String {
+pub fn listing(organisation: &OrganisationName, listing: &Listing) -> String {
     let name = match listing {
         Listing::Environments => "ENVIRONMENTS".to_owned(),
         Listing::Applications => "APPLICATIONS".to_owned(),
@@ -139,17 +182,17 @@ pub(crate) fn listing(organisation: &OrganisationName, listing: &Listing) -> Str
 }
 
 /// The partition of a due shard.
-pub(crate) fn due_shard(shard: u8) -> String {
+pub fn due_shard(shard: u8) -> String {
     format!("DUE#{shard}")
 }
 
 /// The shard that a partition's records are due in.
-pub(crate) fn shard_of(pk: &str) -> u8 {
+pub fn shard_of(pk: &str) -> u8 {
     Sha256::digest(pk.as_bytes())[0] % DUE_SHARDS
 }
 
 /// The organisation that a partition belongs to.
-pub(crate) fn organisation(pk: &str) -> Option<OrganisationName> {
+pub fn organisation(pk: &str) -> Option<OrganisationName> {
     OrganisationName::new(pk.split('#').next()?).ok()
 }
 

@@ -1,0 +1,240 @@
+//! Dry runs: the engine itself, run over ports that write to memory, with a terraform that always succeeds. So what is
+//! foretold is what the same code would do; only what is not known yet is told as alternatives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conductor_domain::deployment::Deployment;
+use conductor_domain::ids::{DeploymentId, ResourceId};
+use conductor_domain::lane::{Lane, LaneKey, LanePlace};
+use conductor_domain::operation::{
+    Action, Failure, Operation, OperationStatus, Prospect, Request,
+};
+use conductor_domain::principal::Caller;
+use conductor_domain::score::Sharing;
+use conductor_domain::template::TemplateName;
+use conductor_domain::Code;
+use futures::{StreamExt, TryStreamExt};
+use jiff::SignedDuration;
+use serde_json::Value;
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
+
+use crate::imagine::Imagined;
+use crate::lease::Control;
+use crate::port::{Clock, Ports, Versioned};
+use crate::record::{Item, Set};
+use crate::submit::{DeploymentRequest, TeardownRequest};
+use crate::work::{Executor, Job, JobOutcome, Produced};
+use crate::{Engine, Error};
+
+/// Operations that are imagined at a time.
+const AT_ONCE: usize = 16;
+/// Longer than any dry run.
+const TIME: SignedDuration = SignedDuration::from_hours(1);
+
+/// What a deployment would do.
+#[derive(Debug, Clone)]
+pub struct DryRun {
+    /// The deployment as it would end.
+    pub deployment: Deployment,
+    /// Its operations, by number.
+    pub operations: Vec<Foreseen>,
+    /// Deployments of the same lane that have not ended: it would wait for them, and does not know what they will do.
+    pub waits_for: Vec<DeploymentId>,
+}
+
+/// What an operation would do.
+#[derive(Debug, Clone)]
+pub struct Foreseen {
+    /// The operation as it would end.
+    pub operation: Operation,
+    /// How it may end, the likeliest first; more than one where something is not known yet.
+    pub prospects: Vec<Prospect>,
+    /// What decides between them.
+    pub decided_by: Vec<String>,
+}
+
+/// A terraform that always succeeds.
+struct Imaginary;
+
+impl Executor for Imaginary {
+    type Prepared = ();
+
+    fn worker(&self) -> &str {
+        "dry-run"
+    }
+
+    async fn prepare(&self, _: &Job) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn run(&self, job: &Job, (): (), _: Control) -> JobOutcome {
+        let outputs = job.template.interface.outputs.iter();
+        let outputs = outputs.map(|(name, output)| (name.clone(), (Value::Null, output.sensitive))).collect();
+        JobOutcome::Done(Produced { outputs, ..Produced::default() })
+    }
+}
+
+impl<P: Ports> Engine<P> {
+    /// What a deployment would do. Nothing is written.
+    pub async fn dry_run(&self, caller: &Caller, request: DeploymentRequest) -> Result<DryRun, Error> {
+        let application = request.application.clone();
+        let file_name = crate::submit::read_file(&request.score)?.name;
+        let application = application.or_else(|| file_name?.parse().ok());
+        let lane = application.map(|application| LaneKey::application(request.environment.clone(), application));
+        let imagined = Imagining::of(self, caller, lane).await?;
+        let request = DeploymentRequest { idempotency: None, supersede: false, ..request };
+        let submitted = imagined.engine.submit(caller, request).with_subscriber(NoSubscriber::default()).await?;
+        imagined.foresee(caller, submitted.deployment).with_subscriber(NoSubscriber::default()).await
+    }
+
+    /// What a teardown would do. Nothing is written.
+    pub async fn dry_run_teardown(&self, caller: &Caller, request: TeardownRequest) -> Result<DryRun, Error> {
+        let lane = LaneKey::application(request.environment.clone(), request.application.clone());
+        let imagined = Imagining::of(self, caller, Some(lane)).await?;
+        let submitted = imagined.engine.teardown(caller, request).with_subscriber(NoSubscriber::default()).await?;
+        imagined.foresee(caller, submitted.deployment).with_subscriber(NoSubscriber::default()).await
+    }
+}
+
+struct Imagining<P: Ports> {
+    engine: Engine<Imagined<P>>,
+    waits_for: Vec<DeploymentId>,
+}
+
+impl<P: Ports> Imagining<P> {
+    /// Over the real ports, with the lane free.
+    async fn of(engine: &Engine<P>, caller: &Caller, lane: Option<LaneKey>) -> Result<Self, Error> {
+        let mut imagining = Self { engine: engine.imagined(), waits_for: Vec::new() };
+        let Some(lane) = lane else { return Ok(imagining) };
+        let organisation = caller.organisation();
+        let engine = &imagining.engine;
+        let places: Vec<Versioned<LanePlace>> = engine.list_all(organisation, &Set::LanePlaces(lane.clone())).await?;
+        if let Some(turn) = engine.read::<Lane>(organisation, Item::Lane(lane)).await? {
+            // In parts: a long queue does not fit in one commit.
+            for some in places.chunks(50) {
+                let mut draft = engine.draft(caller, None);
+                for place in some {
+                    draft.delete(place);
+                }
+                draft.commit().await?;
+            }
+            let mut draft = engine.draft(caller, None);
+            draft.update(&turn, Lane { current: None, ..turn.value.clone() });
+            draft.commit().await?;
+        }
+        imagining.waits_for = places.into_iter().map(|place| place.value.deployment).collect();
+        Ok(imagining)
+    }
+
+    async fn foresee(self, caller: &Caller, id: DeploymentId) -> Result<DryRun, Error> {
+        let engine = &self.engine;
+        let deadline = engine.clock.now() + TIME;
+        loop {
+            let wakes = engine.queue.drain();
+            if wakes.is_empty() {
+                break;
+            }
+            let work = futures::stream::iter(wakes.into_iter().map(|wake| engine.work(wake, &Imaginary, deadline)));
+            work.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        }
+        let view = engine.deployment(caller, id).await?;
+        Ok(DryRun {
+            operations: prospects(view.operations),
+            deployment: view.deployment.value,
+            waits_for: self.waits_for,
+        })
+    }
+}
+
+/// What each operation may come to. Pure; operations stand after those that they depend on.
+fn prospects(operations: Vec<Operation>) -> Vec<Foreseen> {
+    let mut foreseen: Vec<Foreseen> = operations
+        .into_iter()
+        .map(|mut operation| {
+            let (otherwise, decided_by) = match &mut operation.reason {
+                Some(reason) => (std::mem::take(&mut reason.otherwise), std::mem::take(&mut reason.decided_by)),
+                None => Default::default(),
+            };
+            let prospects = std::iter::once(ended(&operation)).chain(otherwise).collect();
+            Foreseen { operation, prospects, decided_by }
+        })
+        .collect();
+    rivals(&mut foreseen);
+    risks(&mut foreseen);
+    for one in &mut foreseen {
+        let mut seen = BTreeSet::new();
+        one.prospects.retain(|prospect| seen.insert(*prospect));
+        if one.prospects.len() == 1 {
+            one.decided_by.clear();
+        }
+        one.decided_by.sort();
+        one.decided_by.dedup();
+    }
+    foreseen
+}
+
+fn ended(operation: &Operation) -> Prospect {
+    match (operation.status, operation.effect, operation.error.as_ref().map(|error| error.code)) {
+        (OperationStatus::Succeeded, Some(effect), _) => effect.into(),
+        (OperationStatus::Skipped, _, _) => Prospect::Skipped,
+        (_, _, Some(Code::ParametersConflict | Code::TypeConflict | Code::ResourceExternal)) => Prospect::Conflict,
+        _ => Prospect::Failed,
+    }
+}
+
+/// What makes two operations of a deployment work on the same thing.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Rivalry {
+    Resource(bool, ResourceId),
+    Matching(TemplateName),
+}
+
+/// Operations of a deployment that work on the same resource go in any order, and the first of them makes it.
+fn rivals(foreseen: &mut [Foreseen]) {
+    let mut groups: BTreeMap<Rivalry, Vec<usize>> = BTreeMap::new();
+    for (index, one) in foreseen.iter().enumerate() {
+        let operation = &one.operation;
+        if let Some(id) = operation.resource_id {
+            let key = Rivalry::Resource(operation.action() == Action::Acquire, id);
+            groups.entry(key).or_default().push(index);
+        }
+        if let Request::Acquire(request) = &operation.request
+            && matches!(request.sharing, Sharing::Matching(_))
+        {
+            groups.entry(Rivalry::Matching(request.template.clone())).or_default().push(index);
+        }
+    }
+    for group in groups.into_values().filter(|group| group.len() > 1) {
+        let all: BTreeSet<Prospect> =
+            group.iter().filter_map(|index| foreseen.get(*index)).flat_map(|one| one.prospects.clone()).collect();
+        for index in group {
+            if let Some(one) = foreseen.get_mut(index) {
+                one.prospects.extend(&all);
+                one.decided_by.push("which of the operations on the same resource comes first".to_owned());
+            }
+        }
+    }
+}
+
+/// Whoever depends on something that may fail may be skipped.
+fn risks(foreseen: &mut [Foreseen]) {
+    let fails = |prospect: &Prospect| matches!(prospect, Prospect::Conflict | Prospect::Failed | Prospect::Skipped);
+    let mut risky: BTreeMap<u32, String> = BTreeMap::new();
+    let mut acquires_risky = false;
+    for one in foreseen.iter_mut() {
+        let operation = &one.operation;
+        let lost = operation.depends_on.iter().filter(|number| operation.needs(**number)).find_map(|n| risky.get(n));
+        let by = lost.cloned().or_else(|| {
+            (operation.after_acquires && acquires_risky).then(|| "whether all that is acquired succeeds".to_owned())
+        });
+        if let Some(by) = by {
+            one.prospects.push(Prospect::Skipped);
+            one.decided_by.push(by);
+        }
+        if one.prospects.iter().any(fails) {
+            acquires_risky |= one.operation.action() == Action::Acquire;
+            risky.insert(one.operation.number, format!("whether {} succeeds", one.operation.resource));
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Resources by hand: registered, published, consumed and let go over the API.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use conductor_domain::candidate::{Candidate, CandidateGuard, CandidateKey, Scope};
+use conductor_domain::code::Fault;
+use conductor_domain::consumer::{Consumer, ConsumerKey};
+use conductor_domain::environment::Environment;
+use conductor_domain::identity::{IdentityKey, Mode, external};
+use conductor_domain::ids::{DeploymentId, GenericUuid, ResourceId};
+use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
+use conductor_domain::operation::ReleaseRequest;
+use conductor_domain::principal::Caller;
+use conductor_domain::resource::{
+    MAX_CONSUMERS, MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent, ResourceStatus, StateLocation,
+};
+use conductor_domain::template::{MAX_PARAMETERS, TemplateName};
+use conductor_domain::{Code, Refusal};
+
+use crate::commit::Precondition;
+use crate::port::{Clock, Objects, Ports, Versioned};
+use crate::record::{Identified, Item, Resident, Set};
+use crate::submit::Submission;
+use crate::{Engine, Error};
+
+/// The longest name of a registered resource, and of its id where it lives.
+const MAX_TEXT: usize = 255;
+
+/// A resource that Conductor did not make.
+#[derive(Debug, Clone)]
+pub struct NewExternal {
+    /// Where it lives.
+    pub environment: EnvironmentName,
+    /// Its type and class; a template of that name need not exist.
+    pub template: TemplateName,
+    /// The name by which files share it; without one it is found by its id only.
+    pub name: Option<String>,
+    /// Its id where it lives, such as an ARN.
+    pub existing_id: String,
+    /// What it is like, for files that ask for it with parameters.
+    pub parameters: Map<String, Value>,
+    /// What it gives, and whether it is sensitive.
+    pub outputs: BTreeMap<String, (Value, bool)>,
+}
+
+/// A consumer that no file names.
+#[derive(Debug, Clone)]
+pub struct NewConsumer {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The application.
+    pub application: ApplicationName,
+    /// One of its workloads; none for the whole application.
+    pub workload: Option<WorkloadName>,
+}
+
+impl<P: Ports> Engine<P> {
+    /// Registers a resource that Conductor did not make: it can be consumed, is never changed and never destroyed.
+    pub async fn register(&self, caller: &Caller, new: NewExternal) -> Result<Versioned<Resource>, Error> {
+        check_external(&new)?;
+        let environment_item = Item::Environment(new.environment.clone());
+        let environment: Option<Versioned<Environment>> = self.read(caller.organisation(), environment_item).await?;
+        let environment = environment.ok_or_else(|| {
+            let detail = format!("there is no environment {}", new.environment);
+            Refusal::at(Code::EnvironmentUnknown, vec![Fault::at("/environment", detail)])
+        })?;
+        let id = ResourceId::from_untyped_uuid(self.clock.fresh_id());
+        let kind = new.template.kind().to_owned();
+        let (mode, identity) = match &new.name {
+            Some(name) => (Mode::Shared, IdentityKey::shared(&new.environment, name)),
+            None => (Mode::Existing, external(&new.environment, &kind, &new.existing_id)),
+        };
+        let now = self.clock.now();
+        let resource = Resource {
+            id,
+            name: new.name.clone().unwrap_or_else(|| new.existing_id.clone()),
+            template: new.template,
+            version: None,
+            environment: new.environment.clone(),
+            created_for: None,
+            mode,
+            identity: identity.clone(),
+            status: ResourceStatus::Active,
+            entered_at: now,
+            reservation: None,
+            consumers: 0,
+            waiters: 0,
+            max_consumers: None,
+            candidate: None,
+            published: false,
+            pool: None,
+            external: Some(new.existing_id.clone()),
+            depends_on: Vec::new(),
+            state_location: StateLocation { backend: "none".to_owned(), location: new.existing_id },
+            retain: true,
+            created_by: None,
+            updated_by: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let (hidden, shown): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            new.outputs.into_iter().partition(|(_, (_, sensitive))| *sensitive);
+        let sensitive: Vec<String> = hidden.keys().cloned().collect();
+        let mut object = None;
+        if !hidden.is_empty() {
+            let values: Map<String, Value> = hidden.into_iter().map(|(name, (value, _))| (name, value)).collect();
+            let name = format!("resources/{id}/outputs/registered");
+            self.vault.put(&name, Value::Object(values).to_string().into_bytes()).await?;
+            self.vault.keep(&name).await?;
+            object = Some(name);
+        }
+        let values = shown.into_iter().map(|(name, (value, _))| (name, value)).collect();
+        let hash = self.parameters_hash(&new.parameters).await?;
+        let mut draft = self.draft(caller, None);
+        draft.check(&environment);
+        draft.create(Identified { key: identity, resource: id });
+        draft.create(Resident { environment: new.environment, resource: id });
+        draft.create(Outputs { resource: id, values, sensitive, object });
+        draft.create(Parameters { resource: id, values: new.parameters, sensitive: Vec::new(), object: None, hash });
+        draft.audit_resource(&resource, "resource.registered");
+        let name = resource.name.clone();
+        let created = draft.create(resource);
+        match draft.commit().await {
+            Err(Error::Conflict) => {
+                Err(Refusal::new(Code::ResourceExists, format!("{name} is known already in the environment")).into())
+            }
+            done => done.map(|()| created),
+        }
+    }
+
+    /// Ends a resource that nobody uses: one that was registered is forgotten at once, any other is destroyed by a
+    /// deployment, also where it is retained.
+    pub async fn delete_resource(
+        &self,
+        caller: &Caller,
+        id: ResourceId,
+        precondition: &Precondition,
+    ) -> Result<Option<DeploymentId>, Error> {
+        let mut tries = self.tries();
+        loop {
+            let read = self.resource_record(caller, id).await?;
+            precondition.check(Some(&read.version))?;
+            if read.consumers > 0 {
+                return Err(self.in_use(caller, &read).await?.into());
+            }
+            if read.external.is_none() {
+                let request = ReleaseRequest { resource: id, consumer: None };
+                let submission = Submission::release(read.environment.clone(), request);
+                return self.record(caller, submission).await.map(|submitted| Some(submitted.deployment));
+            }
+            let mut draft = self.draft(caller, None);
+            let mut going = read.clone();
+            going.value.take(ResourceEvent::DestroyBegun, draft.now())?;
+            self.erase(caller, &mut draft, &going).await?;
+            match draft.commit().await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                done => return done.map(|()| None),
+            }
+        }
+    }
+
+    async fn resource_record(&self, caller: &Caller, id: ResourceId) -> Result<Versioned<Resource>, Error> {
+        let found: Option<Versioned<Resource>> = self.read(caller.organisation(), Item::Resource(id)).await?;
+        let found = found.filter(|resource| resource.status != ResourceStatus::Deleted);
+        found.ok_or_else(|| Refusal::new(Code::ResourceNotFound, format!("there is no resource {id}")).into())
+    }
+
+    async fn in_use(&self, caller: &Caller, resource: &Resource) -> Result<Refusal, Error> {
+        let consumers: Vec<Versioned<Consumer>> =
+            self.list_all(caller.organisation(), &Set::Consumers(resource.id)).await?;
+        let users = self.labels(caller, consumers.iter().map(|consumer| &consumer.key)).await?;
+        Ok(Refusal::new(Code::ResourceInUse, format!("{} is used: {}", resource.name, users.join(", "))))
+    }
+
+    /// Lets matching with the scope `global` find a resource, and every environment name it; or no longer.
+    pub async fn publish_resource(
+        &self,
+        caller: &Caller,
+        id: ResourceId,
+        published: bool,
+        precondition: &Precondition,
+    ) -> Result<Versioned<Resource>, Error> {
+        let mut tries = self.tries();
+        loop {
+            match self.try_publish_resource(caller, id, published, precondition).await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_publish_resource(
+        &self,
+        caller: &Caller,
+        id: ResourceId,
+        published: bool,
+        precondition: &Precondition,
+    ) -> Result<Versioned<Resource>, Error> {
+        let read = self.resource_record(caller, id).await?;
+        precondition.check(Some(&read.version))?;
+        if read.published == published {
+            return Ok(read);
+        }
+        let mut draft = self.draft(caller, None);
+        let made_global = read.candidate == Some(Scope::Global);
+        let key = CandidateKey { scope: Scope::Global, template: read.template.clone() };
+        if !made_global {
+            let items =
+                [Item::CandidateGuard(key.clone()), Item::Candidate(key.clone(), read.created_at, id)];
+            let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
+            let guard: Option<Versioned<CandidateGuard>> = batch.take(&items[0])?;
+            let candidate: Option<Versioned<Candidate>> = batch.take(&items[1])?;
+            if published {
+                let added = guard.as_ref().map_or(0, |guard| guard.added) + 1;
+                draft.put(guard.as_ref(), CandidateGuard { key: key.clone(), added });
+                draft.put(candidate.as_ref(), Candidate { key, created_at: read.created_at, resource: id });
+            } else if let Some(candidate) = &candidate {
+                draft.delete(candidate);
+            }
+        }
+        let changed = Resource { published, ..read.value.clone() };
+        draft.audit_resource(&changed, if published { "resource.published" } else { "resource.unpublished" });
+        let written = draft.update(&read, changed);
+        draft.commit().await?;
+        Ok(written)
+    }
+
+    /// Adds a consumer that no file names; false where it was there.
+    pub async fn add_consumer(
+        &self,
+        caller: &Caller,
+        id: ResourceId,
+        new: NewConsumer,
+    ) -> Result<(Consumer, bool), Error> {
+        let environment = self.read::<Environment>(caller.organisation(), Item::Environment(new.environment.clone()));
+        if environment.await?.is_none() {
+            let detail = format!("there is no environment {}", new.environment);
+            return Err(Refusal::at(Code::EnvironmentUnknown, vec![Fault::at("/environment", detail)]).into());
+        }
+        let key = ConsumerKey::Api {
+            environment: new.environment,
+            application: new.application,
+            workload: new.workload,
+        };
+        let mut tries = self.tries();
+        loop {
+            let read = self.resource_record(caller, id).await?;
+            let item = Item::Consumer(id, key.clone());
+            let there: Option<Versioned<Consumer>> = self.read(caller.organisation(), item).await?;
+            if let Some(there) = there.as_ref().filter(|there| there.leaving.is_none()) {
+                return Ok((there.value.clone(), false));
+            }
+            let most = read.max_consumers.map_or(MAX_CONSUMERS, |most| most.min(MAX_CONSUMERS));
+            if there.is_some() || !matches!(read.status, ResourceStatus::Active | ResourceStatus::Updating) {
+                let detail = format!("{} is {:?}; only what is Active can be consumed", read.name, read.status);
+                return Err(Refusal::new(Code::ResourceUnusable, detail).into());
+            }
+            if read.consumers >= most {
+                let detail = format!("{} has {} consumers; {most} are allowed", read.name, read.consumers);
+                return Err(Refusal::new(Code::TooManyConsumers, detail).into());
+            }
+            let mut draft = self.draft(caller, None);
+            let consumer = Consumer { resource: id, key: key.clone(), added_at: self.clock.now(), leaving: None };
+            draft.create(consumer.clone());
+            let used = Resource { consumers: read.consumers + 1, ..read.value.clone() };
+            draft.audit_resource(&used, "consumer.added");
+            draft.update(&read, used);
+            match draft.commit().await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                done => return done.map(|()| (consumer, true)),
+            }
+        }
+    }
+
+    /// Removes a consumer that [`Engine::add_consumer`] made. The last one takes the resource along, unless it is
+    /// retained: by a deployment, whose id is the answer.
+    pub async fn remove_consumer(
+        &self,
+        caller: &Caller,
+        id: ResourceId,
+        consumer: &str,
+    ) -> Result<Option<DeploymentId>, Error> {
+        let mut tries = self.tries();
+        loop {
+            let read = self.resource_record(caller, id).await?;
+            let consumers: Vec<Versioned<Consumer>> =
+                self.list_all(caller.organisation(), &Set::Consumers(id)).await?;
+            let found = consumers.iter().find(|one| one.key.id() == consumer).ok_or_else(|| {
+                Refusal::new(Code::ConsumerNotFound, format!("{} has no consumer {consumer}", read.name))
+            })?;
+            match &found.key {
+                ConsumerKey::Api { .. } => {}
+                ConsumerKey::Workload(_) => {
+                    let detail = format!("{} comes from a Score file", found.key.label().unwrap_or_default());
+                    return Err(Refusal::new(Code::ConsumerFromFile, detail).into());
+                }
+                ConsumerKey::Resource { .. } | ConsumerKey::Pool(_) => {
+                    return Err(self.in_use(caller, &read).await?.into());
+                }
+            }
+            if read.consumers <= 1 && !read.retain {
+                let request = ReleaseRequest { resource: id, consumer: Some(found.key.clone()) };
+                let submission = Submission::release(read.environment.clone(), request);
+                return self.record(caller, submission).await.map(|submitted| Some(submitted.deployment));
+            }
+            let mut draft = self.draft(caller, None);
+            draft.delete(found);
+            let left = Resource { consumers: read.consumers.saturating_sub(1), ..read.value.clone() };
+            draft.audit_resource(&left, "consumer.removed");
+            draft.update(&read, left);
+            match draft.commit().await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                done => return done.map(|()| None),
+            }
+        }
+    }
+}
+
+fn check_external(new: &NewExternal) -> Result<(), Refusal> {
+    let mut faults = Vec::new();
+    let texts = [("/existingResourceId", Some(&new.existing_id)), ("/name", new.name.as_ref())];
+    for (pointer, text) in texts.into_iter().filter_map(|(pointer, text)| Some((pointer, text?))) {
+        if text.is_empty() || text.len() > MAX_TEXT || text.chars().any(char::is_control) {
+            faults.push(Fault::at(pointer, format!("must be 1 to {MAX_TEXT} characters, none of them a control one")));
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Refusal::at(Code::BodyInvalid, faults));
+    }
+    if Value::Object(new.parameters.clone()).to_string().len() > MAX_PARAMETERS {
+        return Err(Refusal::new(Code::ParametersTooLarge, Code::ParametersTooLarge.title()));
+    }
+    let sizes: Vec<usize> = new.outputs.values().map(|(value, _)| value.to_string().len()).collect();
+    if sizes.iter().any(|size| *size > MAX_OUTPUT) || sizes.iter().sum::<usize>() > MAX_OUTPUTS {
+        return Err(Refusal::new(Code::OutputTooLarge, Code::OutputTooLarge.title()));
+    }
+    Ok(())
+}
