@@ -10,9 +10,10 @@ use conductor_domain::Code;
 use conductor_domain::name::NameError;
 use conductor_domain::principal::{Caller, Principal, PrincipalKind};
 use conductor_domain::template::{TemplateName, TemplateNameError};
-use conductor_engine::Precondition;
+use conductor_engine::{IdempotencyKey, Precondition};
 use lambda_http::request::RequestContext;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::config::Authorization;
@@ -22,6 +23,8 @@ use crate::problem::Refused;
 pub const MAX_BODY: usize = 256 * 1024;
 /// The longest template archive, in bytes.
 pub const MAX_ARCHIVE: usize = 4 * 1024 * 1024;
+/// The longest idempotency key, in characters.
+const MAX_KEY: usize = 255;
 /// Items of a list where the caller does not say.
 const DEFAULT_LIMIT: u32 = 20;
 /// The most items of a list.
@@ -63,12 +66,44 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
+        let KeyedBody(_, body) = KeyedBody::from_request(request, app).await?;
+        Ok(Self(body))
+    }
+}
+
+/// The same, with the `Idempotency-Key` of the request.
+pub struct KeyedBody<T>(pub Option<IdempotencyKey>, pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for KeyedBody<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
         let json = content_type(request.headers()).is_none_or(|kind| kind == "application/json");
         if !json {
             return Err(Refused::new(Code::MediaTypeUnsupported, "this route takes application/json"));
         }
+        let Keyed(key, bytes) = Keyed::from_request(request, app).await?;
+        Ok(Self(key, parse_json(&bytes)?))
+    }
+}
+
+/// The `Idempotency-Key` of a request, and its bytes: the two ways in which it can be the same one again.
+pub struct Keyed(pub Option<IdempotencyKey>, pub Bytes);
+
+impl FromRequest<App> for Keyed {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
+        let (headers, uri) = (request.headers().clone(), request.uri().clone());
         let bytes = bytes(request, app, MAX_BODY, Code::BodyTooLarge).await?;
-        parse_json(&bytes).map(Self)
+        let Some(key) = headers.get("idempotency-key") else { return Ok(Self(None, bytes)) };
+        let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
+        let rule = format!("Idempotency-Key must be 1 to {MAX_KEY} visible ASCII characters");
+        let key = key.ok_or_else(|| Refused::new(Code::HeaderInvalid, rule))?.to_owned();
+        let mut digest = Sha256::new();
+        digest.update(format!("{uri}\0{}\0", content_type(&headers).unwrap_or_default()));
+        digest.update(&bytes);
+        Ok(Self(Some(IdempotencyKey { key, request: hex::encode(digest.finalize()) }), bytes))
     }
 }
 

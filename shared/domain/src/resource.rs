@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::candidate::{CandidateKey, Scope};
+use crate::code::{Code, Refusal};
 use crate::identity::{IdentityKey, Mode};
 use crate::ids::{DeploymentId, OperationId, ResourceId};
 use crate::name::{ApplicationName, EnvironmentName};
@@ -193,9 +194,12 @@ pub struct Resource {
     pub reservation: Option<Reservation>,
     /// How many consumers it has.
     pub consumers: u32,
+    /// How many of them are resources that depend on it.
+    #[serde(default)]
+    pub dependents: u32,
     /// How many operations wait for its reservation to end.
     pub waiters: u32,
-    /// How many consumers it may have, where whoever made it said so.
+    /// How many consumers it may have beside its dependents, where whoever made it said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_consumers: Option<u32>,
     /// Where matching finds it.
@@ -250,7 +254,23 @@ impl Resource {
     /// True where one more consumer may come; `most` is what the one who asks allows, ourselves included.
     pub fn has_room(&self, most: Option<u32>) -> bool {
         let most = [most, self.max_consumers].into_iter().flatten().min();
-        most.is_none_or(|most| self.consumers + self.waiters < most)
+        most.is_none_or(|most| self.users() + self.waiters < most)
+    }
+
+    /// How many consumers it has beside its dependents: those that a limit counts.
+    pub fn users(&self) -> u32 {
+        self.consumers.saturating_sub(self.dependents)
+    }
+
+    /// Refuses one more consumer where a limit is reached; whoever waits for it has been counted before.
+    pub fn refuse_more(&self) -> Result<(), Refusal> {
+        let full = self.consumers >= MAX_CONSUMERS || self.max_consumers.is_some_and(|most| self.users() >= most);
+        if !full {
+            return Ok(());
+        }
+        let most = self.max_consumers.unwrap_or(MAX_CONSUMERS).min(MAX_CONSUMERS);
+        let detail = format!("{} has {} consumers; {most} are allowed", self.name, self.users());
+        Err(Refusal::new(Code::TooManyConsumers, detail))
     }
 
     /// Takes an event: the new status and the time it was entered.

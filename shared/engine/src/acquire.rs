@@ -17,7 +17,7 @@ use conductor_domain::operation::{
 };
 use conductor_domain::pool::Member;
 use conductor_domain::principal::Caller;
-use conductor_domain::resource::{MAX_CONSUMERS, Resource, ResourceStatus, Waiter};
+use conductor_domain::resource::{Resource, ResourceStatus, Waiter};
 use conductor_domain::score::Sharing;
 use conductor_domain::template::check_parameters;
 use conductor_domain::{Code, Refusal};
@@ -199,11 +199,8 @@ impl<P: Ports> Engine<P> {
             text: format!("{}; its parameters and its template version stay", scene.reason.text),
             ..scene.reason
         };
-        let operation = Operation {
-            resource_id: Some(resource.id),
-            reason: Some(reason),
-            ..claimed.operation.value.clone()
-        };
+        let operation =
+            Operation { resource_id: Some(resource.id), reason: Some(reason), ..claimed.operation.value.clone() };
         draft.succeed(claimed, operation, Effect::Unchanged)?;
         draft.commit().await?;
         Ok(Step::Ended)
@@ -224,11 +221,8 @@ impl<P: Ports> Engine<P> {
         self.hold(&mut draft, claimed, &scene.picture, &linked, Some(&scene.wish.hash));
         draft.audit_resource(&linked, "resource.linked");
         draft.update(resource, linked);
-        let operation = Operation {
-            resource_id: Some(resource.id),
-            reason: Some(scene.reason),
-            ..claimed.operation.value.clone()
-        };
+        let operation =
+            Operation { resource_id: Some(resource.id), reason: Some(scene.reason), ..claimed.operation.value.clone() };
         draft.succeed(claimed, operation, Effect::Linked)?;
         draft.commit().await?;
         if let Some(claim) = &scene.target.claim {
@@ -252,18 +246,14 @@ impl<P: Ports> Engine<P> {
             }
             Some(_) => {}
             None => {
-                let most = resource.max_consumers.map_or(MAX_CONSUMERS, |most| most.min(MAX_CONSUMERS));
-                if resource.consumers >= most {
-                    let detail = format!("{} has {} consumers; {most} are allowed", resource.name, resource.consumers);
-                    return Err(Refusal::new(Code::TooManyConsumers, detail).into());
-                }
+                resource.refuse_more()?;
                 let (key, added_at) = (picture.me.key(), self.clock.now());
                 draft.create(Consumer { resource: resource.id, key, added_at, leaving: None });
                 resource.consumers += 1;
             }
         }
         if let Some(claim) = &target.claim {
-            let claims = resource.consumers.saturating_sub(1);
+            let claims = resource.users().saturating_sub(1);
             if claim.pool.room().is_some_and(|room| claims >= room) {
                 draft.delete(&claim.consumer);
                 resource.consumers -= 1;
@@ -271,9 +261,11 @@ impl<P: Ports> Engine<P> {
                 draft.create(Member { free: false, ..claim.member.value.clone() });
             }
         }
-        if let (Some(held), Some(holding), Some(holder)) =
-            (picture.held.as_ref().filter(|held| held.resource.id != resource.id), &picture.holding, picture.me.holder())
-            && let Some(consumer) = &held.consumer
+        if let (Some(held), Some(holding), Some(holder)) = (
+            picture.held.as_ref().filter(|held| held.resource.id != resource.id),
+            &picture.holding,
+            picture.me.holder(),
+        ) && let Some(consumer) = &held.consumer
         {
             let name = format!("{}~{}", holder.resource, claimed.operation.id);
             let moved = HoldingKey { resource: name.clone(), ..holder.clone() };
@@ -333,8 +325,7 @@ impl<P: Ports> Engine<P> {
         let added: Vec<_> = picture.dependencies.iter().filter(|d| !there.contains(&d.id)).collect();
         self.depend(caller, draft, kept, &added, false).await?;
         let dropped: Vec<ResourceId> = there.difference(&wanted).copied().collect();
-        kept.depends_on.retain(|id| wanted.contains(id));
-        let edges = self.edges(caller, claimed, resource, &dropped).await?;
+        let edges = self.edges(caller, claimed, draft, resource, &dropped).await?;
         draft.append(claimed, edges);
         Ok(())
     }
@@ -379,8 +370,7 @@ impl<P: Ports> Engine<P> {
             items.extend(identities.0.clone().map(Item::Identity));
         }
         let mut batch = self.batch(organisation, items.clone()).await?;
-        let (Some(resource), Some(consumer)) =
-            (batch.take::<Resource>(&items[0])?, batch.take::<Consumer>(&items[1])?)
+        let (Some(resource), Some(consumer)) = (batch.take::<Resource>(&items[0])?, batch.take::<Consumer>(&items[1])?)
         else {
             return Err(Error::Conflict);
         };
@@ -441,7 +431,8 @@ fn check_wish(name: &str, target: &Target, accepts: bool, wish: &mut Wish) -> Re
 fn imagine_settled(claimed: &Claimed, target: &mut Target, reason: &mut Reason) {
     let Some(found) = &mut target.found else { return };
     let Some(reservation) = found.resource.reservation.clone() else { return };
-    if reservation.operation == claimed.operation.id {
+    // What this deployment itself works on comes to its end in the dry run too.
+    if reservation.deployment == claimed.deployment.id {
         return;
     }
     reason.decided_by.push(format!("how the deployment {} ends, which works on it", reservation.deployment));

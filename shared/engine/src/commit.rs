@@ -97,6 +97,11 @@ impl<'a, P: Ports> Draft<'a, P> {
         self.create(Audited { of, event });
     }
 
+    /// Who commits.
+    pub fn principal(&self) -> &str {
+        &self.caller.principal.id
+    }
+
     /// The time of day.
     pub fn now(&self) -> jiff::Timestamp {
         self.engine.clock.now()

@@ -1,18 +1,16 @@
 //! Dry runs: the engine itself, run over ports that write to memory, with a terraform that always succeeds. So what is
-//! foretold is what the same code would do; only what is not known yet is told as alternatives.
+//! foretold is what the same code would do; only what is not known yet is told as alternatives. The engine is compiled a
+//! second time for this: nothing that a deployment runs through may start a dry run itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use conductor_domain::Code;
 use conductor_domain::deployment::Deployment;
 use conductor_domain::ids::{DeploymentId, ResourceId};
 use conductor_domain::lane::{Lane, LaneKey, LanePlace};
-use conductor_domain::operation::{
-    Action, Failure, Operation, OperationStatus, Prospect, Request,
-};
+use conductor_domain::operation::{AcquireRequest, Action, Failure, Operation, OperationStatus, Prospect, Request};
 use conductor_domain::principal::Caller;
 use conductor_domain::score::Sharing;
-use conductor_domain::template::TemplateName;
-use conductor_domain::Code;
 use futures::{StreamExt, TryStreamExt};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -23,6 +21,7 @@ use crate::imagine::Imagined;
 use crate::lease::Control;
 use crate::port::{Clock, Ports, Versioned};
 use crate::record::{Item, Set};
+use crate::settle::removes_edge;
 use crate::submit::{DeploymentRequest, TeardownRequest};
 use crate::work::{Executor, Job, JobOutcome, Produced};
 use crate::{Engine, Error};
@@ -161,6 +160,7 @@ fn prospects(operations: Vec<Operation>) -> Vec<Foreseen> {
         })
         .collect();
     rivals(&mut foreseen);
+    forget_made_up(&mut foreseen);
     risks(&mut foreseen);
     for one in &mut foreseen {
         let mut seen = BTreeSet::new();
@@ -187,7 +187,21 @@ fn ended(operation: &Operation) -> Prospect {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Rivalry {
     Resource(bool, ResourceId),
-    Matching(TemplateName),
+    Asked(String),
+}
+
+/// What other names of the file may ask for too.
+fn asked(request: &AcquireRequest) -> Option<String> {
+    let template = &request.template;
+    match &request.sharing {
+        Sharing::Dedicated | Sharing::Existing { .. } => None,
+        Sharing::Pool { name } => Some(format!("pool {name}")),
+        Sharing::Named { name } => Some(format!("name {name}")),
+        Sharing::ScoreId { id } => Some(format!("id {template} {id}")),
+        Sharing::Always => Some(format!("always {}", template.kind())),
+        Sharing::ByParameters => Some(format!("parameters {template}")),
+        Sharing::Matching(_) => Some(format!("matching {template}")),
+    }
 }
 
 /// Operations of a deployment that work on the same resource go in any order, and the first of them makes it.
@@ -200,9 +214,9 @@ fn rivals(foreseen: &mut [Foreseen]) {
             groups.entry(key).or_default().push(index);
         }
         if let Request::Acquire(request) = &operation.request
-            && matches!(request.sharing, Sharing::Matching(_))
+            && let Some(asked) = asked(request)
         {
-            groups.entry(Rivalry::Matching(request.template.clone())).or_default().push(index);
+            groups.entry(Rivalry::Asked(asked)).or_default().push(index);
         }
     }
     for group in groups.into_values().filter(|group| group.len() > 1) {
@@ -217,24 +231,40 @@ fn rivals(foreseen: &mut [Foreseen]) {
     }
 }
 
-/// Whoever depends on something that may fail may be skipped.
+/// A resource that would be made has no id yet.
+fn forget_made_up(foreseen: &mut [Foreseen]) {
+    let made = foreseen.iter().filter(|one| ended(&one.operation) == Prospect::Created);
+    let made: BTreeSet<ResourceId> = made.filter_map(|one| one.operation.resource_id).collect();
+    for one in foreseen {
+        one.operation.resource_id = one.operation.resource_id.filter(|id| !made.contains(id));
+    }
+}
+
+/// Whoever depends on something that may fail may be skipped. Appended releases stand after what waits for them, so this
+/// goes over all operations until nothing is added.
 fn risks(foreseen: &mut [Foreseen]) {
     let fails = |prospect: &Prospect| matches!(prospect, Prospect::Conflict | Prospect::Failed | Prospect::Skipped);
-    let mut risky: BTreeMap<u32, String> = BTreeMap::new();
-    let mut acquires_risky = false;
-    for one in foreseen.iter_mut() {
-        let operation = &one.operation;
-        let lost = operation.depends_on.iter().filter(|number| operation.needs(**number)).find_map(|n| risky.get(n));
-        let by = lost.cloned().or_else(|| {
-            (operation.after_acquires && acquires_risky).then(|| "whether all that is acquired succeeds".to_owned())
-        });
-        if let Some(by) = by {
-            one.prospects.push(Prospect::Skipped);
-            one.decided_by.push(by);
+    let mut risky: BTreeSet<u32> = BTreeSet::new();
+    loop {
+        let known = risky.len();
+        let acquires_risky =
+            foreseen.iter().any(|one| one.operation.action() == Action::Acquire && one.prospects.iter().any(fails));
+        for one in foreseen.iter_mut() {
+            let operation = &one.operation;
+            let mut needed = operation.depends_on.iter().filter(|number| operation.needs(**number));
+            let lost = needed.any(|number| risky.contains(number));
+            if !one.prospects.contains(&Prospect::Skipped)
+                && (lost || (operation.after_acquires && acquires_risky && !removes_edge(operation)))
+            {
+                one.prospects.push(Prospect::Skipped);
+                one.decided_by.push("whether what stands before it succeeds".to_owned());
+            }
+            if one.prospects.iter().any(fails) {
+                risky.insert(one.operation.number);
+            }
         }
-        if one.prospects.iter().any(fails) {
-            acquires_risky |= one.operation.action() == Action::Acquire;
-            risky.insert(one.operation.number, format!("whether {} succeeds", one.operation.resource));
+        if risky.len() == known {
+            return;
         }
     }
 }

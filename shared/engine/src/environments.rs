@@ -1,7 +1,7 @@
 //! Environments and applications: made, changed and ended by hand.
 
 use conductor_domain::application::Application;
-use conductor_domain::backend::s3_location;
+use conductor_domain::backend::{BackendSpec, s3_location};
 use conductor_domain::environment::{Environment, EnvironmentSpec};
 use conductor_domain::ids::ResourceId;
 use conductor_domain::lane::{Lane, LaneKey};
@@ -61,12 +61,10 @@ impl<P: Ports> Engine<P> {
         }
         let created_at = read.as_ref().map_or(now, |read| read.created_at);
         let mut draft = self.draft(caller, None);
-        let moves = read
-            .as_ref()
-            .is_some_and(|read| {
-                let (old, new) = (&read.spec, spec);
-                old.region != new.region || old.credentials != new.credentials || old.backend != new.backend
-            });
+        let moves = read.as_ref().is_some_and(|read| {
+            let (old, new) = (&read.spec, spec);
+            old.region != new.region || old.credentials != new.credentials || elsewhere(old) != elsewhere(new)
+        });
         if moves {
             // Who starts in one of these lanes, or opens another, meets a version that is not the one it read.
             for lane in self.idle_lanes(caller, name).await? {
@@ -248,6 +246,11 @@ impl<P: Ports> Engine<P> {
             self.list_first(organisation, &holdings, 1).await?;
         Ok((!held.is_empty()).then_some("holds resources"))
     }
+}
+
+/// The backend, where it is not the stack's own bucket.
+fn elsewhere(spec: &EnvironmentSpec) -> Option<&BackendSpec> {
+    spec.backend.as_ref().filter(|backend| !matches!(backend, BackendSpec::S3 {}))
 }
 
 fn in_use(name: &EnvironmentName, why: &str) -> Refusal {

@@ -70,10 +70,7 @@ impl Leaving {
         Self {
             name: holding.key.resource.clone(),
             kind: holding.kind,
-            request: ReleaseRequest {
-                resource: holding.resource,
-                consumer: Some(ConsumerKey::Workload(holding.key)),
-            },
+            request: ReleaseRequest { resource: holding.resource, consumer: Some(ConsumerKey::Workload(holding.key)) },
             depends_on,
         }
     }
@@ -137,11 +134,7 @@ pub(crate) fn plan(
             retain: want.retain,
             moved_from: want.moved_from.clone(),
             // What lies in the vault is named here alone.
-            sources: secrets
-                .keys()
-                .map(|name| (name.clone(), Source::File))
-                .chain(want.sources.clone())
-                .collect(),
+            sources: secrets.keys().map(|name| (name.clone(), Source::File)).chain(want.sources.clone()).collect(),
             dependencies: dependencies.clone(),
         }));
         let mut operation =

@@ -261,8 +261,7 @@ impl<P: Ports> Engine<P> {
 
     async fn standing(&self, caller: &Caller, key: &PoolKey, free: Option<bool>) -> Result<Vec<Standing>, Error> {
         let organisation = caller.organisation();
-        let members: Vec<Versioned<Member>> =
-            self.list_all(organisation, &Set::Members(key.clone(), free)).await?;
+        let members: Vec<Versioned<Member>> = self.list_all(organisation, &Set::Members(key.clone(), free)).await?;
         let both = |id: ResourceId| [Item::Resource(id), Item::Parameters(id)];
         let items: Vec<Item> = members.iter().flat_map(|member| both(member.resource)).collect();
         let mut batch = self.batch(organisation, items).await?;
@@ -285,11 +284,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// What a pool lacks, and what it has too much of or not as it says.
-    pub(crate) async fn plan_pool(
-        &self,
-        caller: &Caller,
-        key: &PoolKey,
-    ) -> Result<(Vec<Wanted>, Vec<Leaving>), Error> {
+    pub(crate) async fn plan_pool(&self, caller: &Caller, key: &PoolKey) -> Result<(Vec<Wanted>, Vec<Leaving>), Error> {
         let Some(pool) = self.read::<Pool>(caller.organisation(), Item::Pool(key.clone())).await? else {
             return Ok(Default::default());
         };
@@ -303,10 +298,7 @@ impl<P: Ports> Engine<P> {
             .map(|resource| Leaving {
                 name: resource.name.clone(),
                 kind: resource.template.kind().to_owned(),
-                request: ReleaseRequest {
-                    resource: resource.id,
-                    consumer: Some(ConsumerKey::Pool(key.clone())),
-                },
+                request: ReleaseRequest { resource: resource.id, consumer: Some(ConsumerKey::Pool(key.clone())) },
                 depends_on: resource.depends_on.clone(),
             })
             .collect();

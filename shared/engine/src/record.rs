@@ -61,8 +61,8 @@ pub struct Idempotency {
     pub key: String,
     /// SHA-256 of the request, hex.
     pub request: String,
-    /// What the request made.
-    pub deployment: DeploymentId,
+    /// The id of what the request made.
+    pub made: String,
     /// When the key may be used anew.
     pub expires_at: Timestamp,
 }

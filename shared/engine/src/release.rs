@@ -2,6 +2,7 @@
 
 use conductor_domain::consumer::{Consumer, ConsumerKey, Holding};
 use conductor_domain::environment::Environment;
+use conductor_domain::ids::ResourceId;
 use conductor_domain::operation::{During, Effect, Operation, Prospect, Reason, ReleaseRequest};
 use conductor_domain::pool::Member;
 use conductor_domain::principal::Caller;
@@ -61,6 +62,18 @@ struct Scene {
     holding: Option<Versioned<Holding>>,
     /// A pool's free member.
     member: Option<Versioned<Member>>,
+    /// What depended on it.
+    dependent: Option<Versioned<Resource>>,
+}
+
+impl Scene {
+    /// True where the consumer that the request names is there and still wants to leave.
+    fn leaves(&self) -> bool {
+        self.consumer.as_ref().is_some_and(|consumer| match &consumer.key {
+            ConsumerKey::Workload(_) | ConsumerKey::Pool(_) => true,
+            ConsumerKey::Resource { .. } | ConsumerKey::Api { .. } => consumer.leaving.is_some(),
+        })
+    }
 }
 
 impl<P: Ports> Engine<P> {
@@ -78,7 +91,7 @@ impl<P: Ports> Engine<P> {
             reason.decided_by.push("how the deployment ends that works on it".to_owned());
             reason.otherwise = vec![Prospect::Released, Prospect::Destroyed, Prospect::Retained, Prospect::Failed];
         }
-        let decision = decide(&scene.resource, request, scene.consumer.is_some(), claimed);
+        let decision = decide(&scene.resource, request, scene.leaves(), claimed);
         let name = &scene.resource.name;
         reason.text = match decision {
             Decision::Gone => format!("{name} was let go already"),
@@ -102,9 +115,14 @@ impl<P: Ports> Engine<P> {
                 if let Some(consumer) = &scene.consumer {
                     draft.delete(consumer);
                     let consumers = scene.resource.consumers.saturating_sub(1);
-                    let left = Resource { consumers, ..scene.resource.value.clone() };
+                    let edge = u32::from(matches!(consumer.key, ConsumerKey::Resource { .. }));
+                    let dependents = scene.resource.dependents.saturating_sub(edge);
+                    let left = Resource { consumers, dependents, ..scene.resource.value.clone() };
                     draft.audit_resource(&left, "resource.released");
                     draft.update(&scene.resource, left);
+                }
+                if let Some(dependent) = &scene.dependent {
+                    draft.update(dependent, without(dependent, scene.resource.id));
                 }
                 if let Some(member) = &scene.member {
                     draft.delete(member);
@@ -127,13 +145,15 @@ impl<P: Ports> Engine<P> {
         let id = request.resource;
         let (resource, parameters) = (Item::Resource(id), Item::Parameters(id));
         let consumer = request.consumer.clone().map(|key| Item::Consumer(id, key));
-        let (holding, member) = match &request.consumer {
-            Some(ConsumerKey::Workload(key)) => (Some(Item::Holding(key.clone())), None),
-            Some(ConsumerKey::Pool(key)) => (None, Some(Item::Member(key.clone(), true, id))),
-            Some(ConsumerKey::Resource { .. } | ConsumerKey::Api { .. }) | None => (None, None),
-        };
+        let (mut holding, mut member, mut dependent) = (None, None, None);
+        match &request.consumer {
+            Some(ConsumerKey::Workload(key)) => holding = Some(Item::Holding(key.clone())),
+            Some(ConsumerKey::Pool(key)) => member = Some(Item::Member(key.clone(), true, id)),
+            Some(ConsumerKey::Resource { resource }) => dependent = Some(Item::Resource(*resource)),
+            Some(ConsumerKey::Api { .. }) | None => {}
+        }
         let mut items = vec![resource.clone(), parameters.clone()];
-        items.extend([&consumer, &holding, &member].into_iter().flatten().cloned());
+        items.extend([&consumer, &holding, &member, &dependent].into_iter().flatten().cloned());
         let mut batch = self.batch(caller.organisation(), items).await?;
         let gone = || StoreError::Unreadable(format!("the resource {id} is gone without a trace"));
         let holding: Option<Versioned<Holding>> = batch.take_if(holding.as_ref())?;
@@ -143,6 +163,7 @@ impl<P: Ports> Engine<P> {
             parameters: batch.take(&parameters)?,
             holding: holding.filter(|holding| holding.resource == id),
             member: batch.take_if(member.as_ref())?,
+            dependent: batch.take_if(dependent.as_ref())?,
         })
     }
 
@@ -242,6 +263,13 @@ impl<P: Ports> Engine<P> {
     }
 }
 
+/// A resource that does not depend on another any more.
+pub(crate) fn without(dependent: &Resource, id: ResourceId) -> Resource {
+    let mut freed = dependent.clone();
+    freed.depends_on.retain(|dependency| *dependency != id);
+    freed
+}
+
 /// True where a resource of a protected environment may be destroyed: the request names it, or nobody ever had it.
 fn may_go(claimed: &Claimed, resource: &Resource) -> bool {
     let named = |name: &String| *name == claimed.operation.resource || *name == resource.name;
@@ -250,7 +278,7 @@ fn may_go(claimed: &Claimed, resource: &Resource) -> bool {
 
 /// In a dry run: takes it that whoever works on a resource will succeed. True where somebody does.
 fn imagine_settled(claimed: &Claimed, resource: &mut Resource) -> bool {
-    let others = resource.reservation.as_ref().is_some_and(|r| r.operation != claimed.operation.id);
+    let others = resource.reservation.as_ref().is_some_and(|r| r.deployment != claimed.deployment.id);
     if others {
         resource.reservation = None;
         resource.status = match resource.status {

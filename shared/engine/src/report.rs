@@ -17,6 +17,7 @@ use crate::claim::{Appended, Claimed};
 use crate::commit::Draft;
 use crate::port::{Objects, Ports, Records, StoreError, Versioned};
 use crate::record::{Item, Record, Set};
+use crate::release::without;
 use crate::work::{Job, JobOutcome, Produced};
 use crate::{Engine, Error};
 
@@ -100,11 +101,10 @@ impl<P: Ports> Engine<P> {
         let before: Option<Versioned<Outputs>> = batch.take(&items[0])?;
         let stored: Option<Versioned<Parameters>> = batch.take(&items[1])?;
 
-        let (kept, dropped): (Vec<ResourceId>, Vec<_>) =
-            read.depends_on.iter().partition(|id| job.depends_on.contains(*id));
-        let edges = self.edges(caller, claimed, &read, &dropped).await?;
-
+        let dropped: Vec<ResourceId> =
+            read.depends_on.iter().filter(|id| !job.depends_on.contains(id)).copied().collect();
         let mut draft = self.draft(caller, Some(job.deployment));
+        let edges = self.edges(caller, claimed, &mut draft, &read, &dropped).await?;
         draft.put(before.as_ref(), outputs);
         if let Some(parameters) = &job.parameters {
             draft.put(stored.as_ref(), parameters.clone());
@@ -113,7 +113,6 @@ impl<P: Ports> Engine<P> {
         resource.take(ResourceEvent::Settled, draft.now())?;
         resource.version = Some(job.template.version.clone());
         resource.reservation = None;
-        resource.depends_on = kept;
         draft.append(claimed, edges);
         let (effect, action) = match job.during {
             During::Create => (Effect::Created, "resource.created"),
@@ -132,8 +131,8 @@ impl<P: Ports> Engine<P> {
         read: Versioned<Resource>,
         produced: &Produced,
     ) -> Result<(), Error> {
-        let edges = self.edges(caller, claimed, &read, &read.depends_on).await?;
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
+        let edges = self.edges(caller, claimed, &mut draft, &read, &read.depends_on).await?;
         self.erase(caller, &mut draft, &read).await?;
         draft.append(claimed, edges);
         let operation = Operation { changes: produced.changes, ..claimed.operation.value.clone() };
@@ -178,11 +177,16 @@ impl<P: Ports> Engine<P> {
         }
         for consumer in &consumers {
             draft.delete(consumer);
+            if let ConsumerKey::Resource { resource } = &consumer.key
+                && let Some(dependent) = self.read::<Resource>(organisation, Item::Resource(*resource)).await?
+            {
+                draft.update(&dependent, without(&dependent, id));
+            }
         }
         let mut resource = read.value.clone();
         resource.take(ResourceEvent::Destroyed, draft.now())?;
         resource.reservation = None;
-        resource.consumers = 0;
+        (resource.consumers, resource.dependents) = (0, 0);
         draft.audit_resource(&resource, "resource.destroyed");
         draft.update(read, resource);
         Ok(())
@@ -209,12 +213,13 @@ impl<P: Ports> Engine<P> {
         draft.commit().await
     }
 
-    /// The releases that remove a resource's edges to what it depended on. Where the deployment itself is about to release
-    /// one of those, that waits for the edge.
+    /// The releases that remove a resource's edges to what it depends on no more. Until they have run the edges stay, marked
+    /// as leaving. Where the deployment itself is about to release one of those, that waits for the edge.
     pub(crate) async fn edges(
         &self,
         caller: &Caller,
         claimed: &Claimed,
+        draft: &mut Draft<'_, P>,
         resource: &Resource,
         dropped: &[ResourceId],
     ) -> Result<Vec<Appended>, Error> {
@@ -224,6 +229,11 @@ impl<P: Ports> Engine<P> {
         let waiting = self.read_all::<Operation>(organisation, &waiting).await?;
         let mut waiting: Vec<Versioned<Operation>> =
             waiting.into_iter().flatten().filter(|operation| operation.status == OperationStatus::Waiting).collect();
+        let key = ConsumerKey::Resource { resource: resource.id };
+        let items: Vec<Item> = dropped.iter().map(|id| Item::Consumer(*id, key.clone())).collect();
+        for edge in self.read_all::<Consumer>(organisation, &items).await?.into_iter().flatten() {
+            draft.update(&edge, Consumer { leaving: Some(claimed.operation.id), ..edge.value.clone() });
+        }
         let items: Vec<Item> = dropped.iter().map(|id| Item::Resource(*id)).collect();
         let dependencies = self.read_all::<Resource>(organisation, &items).await?;
         Ok(dependencies
@@ -235,11 +245,10 @@ impl<P: Ports> Engine<P> {
                     Request::Acquire(_) => false,
                 };
                 let before = waiting.iter().position(same).map(|index| waiting.swap_remove(index));
-                let consumer = ConsumerKey::Resource { resource: resource.id };
                 Appended {
                     name: dependency.name.clone(),
                     kind: dependency.template.kind().to_owned(),
-                    request: ReleaseRequest { resource: dependency.id, consumer: Some(consumer) },
+                    request: ReleaseRequest { resource: dependency.id, consumer: Some(key.clone()) },
                     before,
                 }
             })

@@ -44,6 +44,8 @@ pub(crate) struct Resolved {
 struct There {
     /// The resource that it will probably take.
     resource: Option<Resource>,
+    /// True where the workload holds it.
+    held: bool,
     /// The outputs of one that Conductor did not make.
     outputs: Option<Vec<String>>,
 }
@@ -74,7 +76,7 @@ impl<P: Ports> Engine<P> {
         let mut choices: BTreeMap<&str, Choice<'_>> = BTreeMap::new();
         for name in &order.order {
             let Some(requirement) = file.resources.get(name) else { continue };
-            let there = there.get(name.as_str()).and_then(|there| there.resource.as_ref());
+            let there = there.get(name.as_str());
             let choice = match &requirement.sharing {
                 Sharing::Pool { name: pool } => Choice::of_pool(name, requirement, pools.get(pool), &mut faults),
                 Sharing::Existing { .. } => Choice::of_existing(name, requirement, environment, there, &mut faults),
@@ -96,11 +98,8 @@ impl<P: Ports> Engine<P> {
                 Some((*name, version))
             })
             .collect();
-        let made: BTreeMap<&str, &Choice<'_>> = choices
-            .iter()
-            .filter(|(name, _)| external(name).is_none())
-            .map(|(name, choice)| (*name, choice))
-            .collect();
+        let made: BTreeMap<&str, &Choice<'_>> =
+            choices.iter().filter(|(name, _)| external(name).is_none()).map(|(name, choice)| (*name, choice)).collect();
         let versions = self.versions(caller, &made, &kept).await?;
         let services = self.services(caller, application, file).await?;
 
@@ -228,21 +227,28 @@ impl<P: Ports> Engine<P> {
             asked.extend(found.map(|identity| (name.as_str(), Item::Identity(identity.key))));
         }
         let mut batch = self.batch(organisation, asked.iter().map(|(_, item)| item.clone()).collect()).await?;
+        let mut held: BTreeMap<&str, ResourceId> = BTreeMap::new();
         // The last word counts: what has the identity, else what is held, else what was held under the old name.
         for (name, item) in &asked {
             let id = match item {
                 Item::Identity(_) => batch.take::<Identified>(item)?.map(|found| found.resource),
                 _ => batch.take::<Holding>(item)?.map(|found| found.resource),
             };
+            if let (Item::Holding(_), Some(id)) = (item, id) {
+                held.insert(name, id);
+            }
             let existing = file.resources.get(*name).is_some_and(|r| matches!(r.sharing, Sharing::Existing { .. }));
             ids.extend(id.filter(|_| !existing).map(|id| (*name, id)));
         }
         let items: Vec<Item> = ids.values().map(|id| Item::Resource(*id)).collect();
         let resources = self.read_all::<Resource>(organisation, &items).await?;
         let mut there: BTreeMap<&str, There> = ids
-            .keys()
+            .iter()
             .zip(resources)
-            .map(|(name, read)| (*name, There { resource: read.map(|read| read.value), outputs: None }))
+            .map(|((name, id), read)| {
+                let held = held.get(name) == Some(id);
+                (*name, There { resource: read.map(|read| read.value), held, outputs: None })
+            })
             .collect();
         let external: Vec<(&str, Item)> = there
             .iter()
@@ -418,7 +424,7 @@ impl<'a> Choice<'a> {
         name: &str,
         requirement: &'a Requirement,
         environment: &'a Environment,
-        there: Option<&Resource>,
+        there: Option<&There>,
         faults: &mut Faults,
     ) -> Option<Self> {
         let mut unusable = |why: String| {
@@ -426,8 +432,13 @@ impl<'a> Choice<'a> {
             None
         };
         let Sharing::Existing { id } = &requirement.sharing else { return None };
-        let Some(resource) = there else { return unusable(format!("there is no resource {id}")) };
-        if let Some(why) = unusable_from(resource, &environment.name) {
+        let Some((there, resource)) = there.and_then(|there| Some((there, there.resource.as_ref()?))) else {
+            return unusable(format!("there is no resource {id}"));
+        };
+        // Whoever has it may go on with it whatever became of it.
+        if !there.held
+            && let Some(why) = unusable_from(resource, &environment.name)
+        {
             return unusable(why);
         }
         let mut choice = Self::of(requirement, environment);
@@ -510,7 +521,8 @@ fn moved_twice(file: &ScoreFile, faults: &mut Faults) {
             && old != name
             && !seen.insert(old)
         {
-            let detail = format!("{name}: movedFrom names {old:?}, which another resource of the file is or comes from");
+            let detail =
+                format!("{name}: movedFrom names {old:?}, which another resource of the file is or comes from");
             faults.add(Code::ScoreInvalid, format!("/resources/{name}/movedFrom"), detail);
         }
     }

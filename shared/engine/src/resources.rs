@@ -9,18 +9,19 @@ use conductor_domain::code::Fault;
 use conductor_domain::consumer::{Consumer, ConsumerKey};
 use conductor_domain::environment::Environment;
 use conductor_domain::identity::{IdentityKey, Mode, external};
-use conductor_domain::ids::{DeploymentId, GenericUuid, ResourceId};
+use conductor_domain::ids::{DeploymentId, GenericUuid, OperationId, ResourceId};
 use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
 use conductor_domain::operation::ReleaseRequest;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{
-    MAX_CONSUMERS, MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent, ResourceStatus, StateLocation,
+    MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent, ResourceStatus, StateLocation,
 };
 use conductor_domain::template::{MAX_PARAMETERS, TemplateName};
 use conductor_domain::{Code, Refusal};
 
 use crate::commit::Precondition;
-use crate::port::{Clock, Objects, Ports, Versioned};
+use crate::idempotency::IdempotencyKey;
+use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
 use crate::record::{Identified, Item, Resident, Set};
 use crate::submit::Submission;
 use crate::{Engine, Error};
@@ -58,7 +59,16 @@ pub struct NewConsumer {
 
 impl<P: Ports> Engine<P> {
     /// Registers a resource that Conductor did not make: it can be consumed, is never changed and never destroyed.
-    pub async fn register(&self, caller: &Caller, new: NewExternal) -> Result<Versioned<Resource>, Error> {
+    pub async fn register(
+        &self,
+        caller: &Caller,
+        new: NewExternal,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<ResourceId, Error> {
+        let (used, made) = self.repeated(caller, idempotency.as_ref()).await?;
+        if let Some(made) = made {
+            return made.parse().map_err(|_| StoreError::Unreadable(format!("{made:?} is not a resource")).into());
+        }
         check_external(&new)?;
         let environment_item = Item::Environment(new.environment.clone());
         let environment: Option<Versioned<Environment>> = self.read(caller.organisation(), environment_item).await?;
@@ -86,6 +96,7 @@ impl<P: Ports> Engine<P> {
             entered_at: now,
             reservation: None,
             consumers: 0,
+            dependents: 0,
             waiters: 0,
             max_consumers: None,
             candidate: None,
@@ -121,12 +132,13 @@ impl<P: Ports> Engine<P> {
         draft.create(Parameters { resource: id, values: new.parameters, sensitive: Vec::new(), object: None, hash });
         draft.audit_resource(&resource, "resource.registered");
         let name = resource.name.clone();
-        let created = draft.create(resource);
+        draft.create(resource);
+        draft.remember(idempotency.as_ref(), used.as_ref(), id);
         match draft.commit().await {
             Err(Error::Conflict) => {
                 Err(Refusal::new(Code::ResourceExists, format!("{name} is known already in the environment")).into())
             }
-            done => done.map(|()| created),
+            done => done.map(|()| id),
         }
     }
 
@@ -142,11 +154,12 @@ impl<P: Ports> Engine<P> {
         loop {
             let read = self.resource_record(caller, id).await?;
             precondition.check(Some(&read.version))?;
-            if read.consumers > 0 {
+            let consumer = self.left_behind(caller, &read).await?;
+            if read.consumers > u32::from(consumer.is_some()) {
                 return Err(self.in_use(caller, &read).await?.into());
             }
             if read.external.is_none() {
-                let request = ReleaseRequest { resource: id, consumer: None };
+                let request = ReleaseRequest { resource: id, consumer };
                 let submission = Submission::release(read.environment.clone(), request);
                 return self.record(caller, submission).await.map(|submitted| Some(submitted.deployment));
             }
@@ -159,6 +172,18 @@ impl<P: Ports> Engine<P> {
                 done => return done.map(|()| None),
             }
         }
+    }
+
+    /// The edge of a resource that is gone, whose release did not succeed: the only consumer that may be left.
+    async fn left_behind(&self, caller: &Caller, resource: &Resource) -> Result<Option<ConsumerKey>, Error> {
+        let consumers: Vec<Versioned<Consumer>> =
+            self.list_first(caller.organisation(), &Set::Consumers(resource.id), 2).await?;
+        let [only] = consumers.as_slice() else { return Ok(None) };
+        let ConsumerKey::Resource { resource } = &only.key else { return Ok(None) };
+        let dependent: Option<Versioned<Resource>> =
+            self.read(caller.organisation(), Item::Resource(*resource)).await?;
+        let gone = dependent.is_none_or(|dependent| dependent.status == ResourceStatus::Deleted);
+        Ok((gone && only.leaving.is_some()).then(|| only.key.clone()))
     }
 
     async fn resource_record(&self, caller: &Caller, id: ResourceId) -> Result<Versioned<Resource>, Error> {
@@ -207,8 +232,7 @@ impl<P: Ports> Engine<P> {
         let made_global = read.candidate == Some(Scope::Global);
         let key = CandidateKey { scope: Scope::Global, template: read.template.clone() };
         if !made_global {
-            let items =
-                [Item::CandidateGuard(key.clone()), Item::Candidate(key.clone(), read.created_at, id)];
+            let items = [Item::CandidateGuard(key.clone()), Item::Candidate(key.clone(), read.created_at, id)];
             let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
             let guard: Option<Versioned<CandidateGuard>> = batch.take(&items[0])?;
             let candidate: Option<Versioned<Candidate>> = batch.take(&items[1])?;
@@ -233,40 +257,41 @@ impl<P: Ports> Engine<P> {
         caller: &Caller,
         id: ResourceId,
         new: NewConsumer,
+        idempotency: Option<IdempotencyKey>,
     ) -> Result<(Consumer, bool), Error> {
+        let (used, made) = self.repeated(caller, idempotency.as_ref()).await?;
         let environment = self.read::<Environment>(caller.organisation(), Item::Environment(new.environment.clone()));
         if environment.await?.is_none() {
             let detail = format!("there is no environment {}", new.environment);
             return Err(Refusal::at(Code::EnvironmentUnknown, vec![Fault::at("/environment", detail)]).into());
         }
-        let key = ConsumerKey::Api {
-            environment: new.environment,
-            application: new.application,
-            workload: new.workload,
-        };
+        let key =
+            ConsumerKey::Api { environment: new.environment, application: new.application, workload: new.workload };
         let mut tries = self.tries();
         loop {
             let read = self.resource_record(caller, id).await?;
             let item = Item::Consumer(id, key.clone());
             let there: Option<Versioned<Consumer>> = self.read(caller.organisation(), item).await?;
             if let Some(there) = there.as_ref().filter(|there| there.leaving.is_none()) {
-                return Ok((there.value.clone(), false));
+                // The same request is answered as it was.
+                return Ok((there.value.clone(), made.is_some()));
             }
-            let most = read.max_consumers.map_or(MAX_CONSUMERS, |most| most.min(MAX_CONSUMERS));
-            if there.is_some() || !matches!(read.status, ResourceStatus::Active | ResourceStatus::Updating) {
+            if !matches!(read.status, ResourceStatus::Active | ResourceStatus::Updating) {
                 let detail = format!("{} is {:?}; only what is Active can be consumed", read.name, read.status);
                 return Err(Refusal::new(Code::ResourceUnusable, detail).into());
             }
-            if read.consumers >= most {
-                let detail = format!("{} has {} consumers; {most} are allowed", read.name, read.consumers);
-                return Err(Refusal::new(Code::TooManyConsumers, detail).into());
+            if there.is_none() {
+                read.refuse_more()?;
             }
             let mut draft = self.draft(caller, None);
             let consumer = Consumer { resource: id, key: key.clone(), added_at: self.clock.now(), leaving: None };
-            draft.create(consumer.clone());
-            let used = Resource { consumers: read.consumers + 1, ..read.value.clone() };
-            draft.audit_resource(&used, "consumer.added");
-            draft.update(&read, used);
+            // One that was about to leave stays instead.
+            let more = u32::from(there.is_none());
+            draft.put(there.as_ref(), consumer.clone());
+            let taken = Resource { consumers: read.consumers + more, ..read.value.clone() };
+            draft.audit_resource(&taken, "consumer.added");
+            draft.update(&read, taken);
+            draft.remember(idempotency.as_ref(), used.as_ref(), key.id());
             match draft.commit().await {
                 Err(Error::Conflict) => self.again(&mut tries).await?,
                 done => return done.map(|()| (consumer, true)),
@@ -285,8 +310,7 @@ impl<P: Ports> Engine<P> {
         let mut tries = self.tries();
         loop {
             let read = self.resource_record(caller, id).await?;
-            let consumers: Vec<Versioned<Consumer>> =
-                self.list_all(caller.organisation(), &Set::Consumers(id)).await?;
+            let consumers: Vec<Versioned<Consumer>> = self.list_all(caller.organisation(), &Set::Consumers(id)).await?;
             let found = consumers.iter().find(|one| one.key.id() == consumer).ok_or_else(|| {
                 Refusal::new(Code::ConsumerNotFound, format!("{} has no consumer {consumer}", read.name))
             })?;
@@ -301,6 +325,20 @@ impl<P: Ports> Engine<P> {
                 }
             }
             if read.consumers <= 1 && !read.retain {
+                if found.leaving.is_none() {
+                    let mut draft = self.draft(caller, None);
+                    let leaving = OperationId::from_untyped_uuid(draft.fresh_id());
+                    draft.update(found, Consumer { leaving: Some(leaving), ..found.value.clone() });
+                    draft.audit_resource(&read, "consumer.leaves");
+                    draft.check(&read);
+                    match draft.commit().await {
+                        Err(Error::Conflict) => {
+                            self.again(&mut tries).await?;
+                            continue;
+                        }
+                        done => done?,
+                    }
+                }
                 let request = ReleaseRequest { resource: id, consumer: Some(found.key.clone()) };
                 let submission = Submission::release(read.environment.clone(), request);
                 return self.record(caller, submission).await.map(|submitted| Some(submitted.deployment));

@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use conductor_domain::consumer::ConsumerKey;
 use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentStatus, Ending, Releases, ending};
 use conductor_domain::ids::{DeploymentId, ResourceId};
 use conductor_domain::lane::{Lane, LanePlace};
-use conductor_domain::operation::{Operation, OperationEvent, OperationStatus, WaitingFor};
+use conductor_domain::operation::{Operation, OperationEvent, OperationStatus, Request, WaitingFor};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Resource, Waiter};
 
+use crate::pools::Patience;
 use crate::port::{Clock, Objects, Ports, Versioned, Wake};
 use crate::record::{Item, Open, Set, Subject};
-use crate::pools::Patience;
 use crate::start::counts;
 use crate::{Engine, Error};
 
@@ -26,7 +27,7 @@ pub(crate) fn decide(
         return None;
     }
     let mut open = operation.after_acquires && releases == Releases::Undecided;
-    let mut lost = operation.after_acquires && releases == Releases::Skip;
+    let mut lost = operation.after_acquires && releases == Releases::Skip && !removes_edge(operation);
     for number in &operation.depends_on {
         match status_of(*number) {
             Some(OperationStatus::Succeeded) => {}
@@ -38,6 +39,14 @@ pub(crate) fn decide(
         (true, _) => Some(OperationEvent::Orphaned),
         (false, false) => Some(OperationEvent::Unblocked),
         (false, true) => None,
+    }
+}
+
+/// A dependency that is no more is let go also where the deployment fails: what depended on it has changed already.
+pub(crate) fn removes_edge(operation: &Operation) -> bool {
+    match &operation.request {
+        Request::Release(request) => matches!(request.consumer, Some(ConsumerKey::Resource { .. })),
+        Request::Acquire(_) => false,
     }
 }
 
@@ -136,10 +145,8 @@ impl<P: Ports> Engine<P> {
     ) -> Result<(), Error> {
         let now = self.clock.now();
         let mut step = Moved::default();
-        let events: Vec<(&Versioned<Operation>, OperationEvent)> = waiting
-            .iter()
-            .filter_map(|read| Some((read, decide(read, deployment.releases, &status_of)?)))
-            .collect();
+        let events: Vec<(&Versioned<Operation>, OperationEvent)> =
+            waiting.iter().filter_map(|read| Some((read, decide(read, deployment.releases, &status_of)?))).collect();
         let skipped = events.iter().filter(|(_, event)| *event == OperationEvent::Orphaned);
         let markers: Vec<Item> = skipped.map(|(read, _)| Item::Open(deployment.id, read.number)).collect();
         let markers = self.read_all::<Open>(caller.organisation(), &markers).await?;
@@ -277,19 +284,27 @@ impl<P: Ports> Engine<P> {
         ended: Deployment,
     ) -> Result<Vec<Wake>, Error> {
         let organisation = caller.organisation();
-        let lane: Option<Versioned<Lane>> = self.read(organisation, Item::Lane(ended.lane.clone())).await?;
+        let items = [Item::Lane(ended.lane.clone()), Item::LanePlace(ended.lane.clone(), ended.number)];
+        let mut batch = self.batch(organisation, items.to_vec()).await?;
+        let lane: Option<Versioned<Lane>> = batch.take(&items[0])?;
+        let own: Option<Versioned<LanePlace>> = batch.take(&items[1])?;
         let places: Vec<Versioned<LanePlace>> =
             self.list_first(organisation, &Set::LanePlaces(ended.lane.clone()), 2).await?;
         let mut draft = self.draft(caller, Some(ended.id));
-        let own = places.iter().find(|place| place.deployment == ended.id);
-        let next = places.iter().find(|place| place.deployment != ended.id).map(|place| place.deployment);
-        if let Some(place) = own {
+        if let Some(place) = &own {
             draft.delete(place);
         }
-        if let Some(lane) = &lane
-            && lane.current == Some(ended.id)
-        {
-            draft.update(lane, Lane { current: next, ..lane.value.clone() });
+        let mut next = None;
+        match &lane {
+            Some(lane) if lane.current == Some(ended.id) => {
+                let after = places.iter().find(|place| place.deployment != ended.id);
+                next = after.map(|place| place.deployment);
+                // Whose turn it is now may be cancelled at this moment.
+                after.into_iter().for_each(|place| draft.check(place));
+                draft.update(lane, Lane { current: next, ..lane.value.clone() });
+            }
+            Some(lane) => draft.check(lane),
+            None => {}
         }
         let action = match ended.status {
             DeploymentStatus::Succeeded => "deployment.succeeded",

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conductor_domain::Code;
-use conductor_domain::consumer::Holding;
+use conductor_domain::consumer::{ConsumerKey, Holding};
 use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Releases};
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::lane::{Lane, LaneOf};
 use conductor_domain::name::ApplicationName;
-use conductor_domain::operation::{Failure, Operation, OperationStatus};
+use conductor_domain::operation::{Failure, Operation, OperationStatus, Request};
 use conductor_domain::pool::PoolKey;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
@@ -128,6 +128,9 @@ impl<P: Ports> Engine<P> {
                 }
             }
         }
+        if let Some(tried) = deployment.retry_of {
+            self.left_undone(caller, tried, &mut leaving).await?;
+        }
         let now = self.clock.now();
         let planned = plan(&begun, &wanted, &leaving, now, || self.clock.fresh_id());
         begun.operations = planned.operations.len() as u32;
@@ -135,6 +138,27 @@ impl<P: Ports> Engine<P> {
         begun.releases = if planned.acquires == 0 { Releases::Go } else { Releases::Undecided };
         begun.operation_counts = counts(&planned.operations);
         Ok(Started { deployment: begun, planned })
+    }
+
+    /// Releases that a deployment which is tried again did not bring to an end. Those whose consumer has left by now do
+    /// nothing.
+    async fn left_undone(&self, caller: &Caller, tried: DeploymentId, leaving: &mut Vec<Leaving>) -> Result<(), Error> {
+        let operations: Vec<Versioned<Operation>> =
+            self.list_all(caller.organisation(), &Set::Operations(tried)).await?;
+        for operation in operations.into_iter().filter(|operation| operation.status != OperationStatus::Succeeded) {
+            let Request::Release(request) = operation.value.request else { continue };
+            // What is held is judged by the file anew.
+            let held = matches!(request.consumer, Some(ConsumerKey::Workload(_)));
+            if !held && leaving.iter().all(|other| other.request != request) {
+                leaving.push(Leaving {
+                    name: operation.value.resource,
+                    kind: operation.value.kind,
+                    request,
+                    depends_on: Vec::new(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// What the file of a deployment asks for; none where it has none.

@@ -7,9 +7,7 @@ use serde_json::Value;
 
 use conductor_domain::application::Application;
 use conductor_domain::code::Fault;
-use conductor_domain::deployment::{
-    Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Options, Releases,
-};
+use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Options, Releases};
 use conductor_domain::environment::Environment;
 use conductor_domain::ids::{DeploymentId, GenericUuid};
 use conductor_domain::lane::{Lane, LaneKey, LaneOf, LanePlace};
@@ -18,16 +16,13 @@ use conductor_domain::operation::{MAX_OPERATIONS, ReleaseRequest};
 use conductor_domain::principal::Caller;
 use conductor_domain::score::{self, ScoreFile};
 use conductor_domain::{Code, Refusal};
-use jiff::SignedDuration;
 
-use crate::port::{Clock, Objects, Ports, Versioned};
+use crate::idempotency::IdempotencyKey;
+use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
 use crate::record::{Idempotency, Item, Set, Subject};
 use crate::resolve::Resolved;
 use crate::start::superseded_failure;
 use crate::{Causes, Engine, Error};
-
-/// How long an idempotency key is kept.
-const KEY_TIME: SignedDuration = SignedDuration::from_hours(24);
 
 /// A request to deploy a Score file.
 #[derive(Debug, Clone)]
@@ -44,8 +39,8 @@ pub struct DeploymentRequest {
     pub commit_id: Option<String>,
     /// What the user wants to find again.
     pub metadata: Map<String, Value>,
-    /// The idempotency key, and the SHA-256 of the request, hex.
-    pub idempotency: Option<(String, String)>,
+    /// The key that it came with.
+    pub idempotency: Option<IdempotencyKey>,
     /// Cancels the deployments of the lane that have not begun.
     pub supersede: bool,
 }
@@ -82,7 +77,7 @@ pub(crate) struct Submission<'a> {
     options: Options,
     commit_id: Option<String>,
     metadata: Map<String, Value>,
-    idempotency: Option<(String, String)>,
+    idempotency: Option<IdempotencyKey>,
     supersede: bool,
     lets_go: Option<ReleaseRequest>,
     /// The deployment that is tried again, and its number in the lane.
@@ -149,17 +144,22 @@ impl<P: Ports> Engine<P> {
 
     /// Deploys the same file again, or tears down again, after a deployment that did not succeed. What it left half
     /// made is gone on with.
-    pub async fn retry(&self, caller: &Caller, id: DeploymentId) -> Result<Submitted, Error> {
+    pub async fn retry(
+        &self,
+        caller: &Caller,
+        id: DeploymentId,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<Submitted, Error> {
         let found = self.read::<Deployment>(caller.organisation(), Item::Deployment(id)).await?;
-        let failed = found
-            .ok_or_else(|| Refusal::new(Code::DeploymentNotFound, format!("there is no deployment {id}")))?
-            .value;
+        let failed =
+            found.ok_or_else(|| Refusal::new(Code::DeploymentNotFound, format!("there is no deployment {id}")))?.value;
         let again = match failed.status {
             DeploymentStatus::Failed | DeploymentStatus::Cancelled | DeploymentStatus::TimedOut => true,
             DeploymentStatus::Pending | DeploymentStatus::InProgress | DeploymentStatus::Succeeded => false,
         };
         if !again || failed.kind == DeploymentKind::Pool {
-            let detail = format!("a deployment of kind {:?} that is {:?} is not tried again", failed.kind, failed.status);
+            let detail =
+                format!("a deployment of kind {:?} that is {:?} is not tried again", failed.kind, failed.status);
             return Err(Refusal::new(Code::NotRetryable, detail).into());
         }
         let text = match &failed.score {
@@ -176,6 +176,7 @@ impl<P: Ports> Engine<P> {
             metadata: failed.metadata,
             lets_go: failed.lets_go,
             retry_of: Some((id, failed.number)),
+            idempotency,
             ..Submission::new(failed.kind, failed.lane)
         };
         self.record(caller, submission).await
@@ -227,20 +228,18 @@ impl<P: Ports> Engine<P> {
         let application_item = submission.lane.application_name().cloned().map(Item::Application);
         let mut items = vec![lane_item.clone(), environment_item.clone()];
         items.extend(application_item.clone());
-        let key_item =
-            submission.idempotency.as_ref().map(|(key, _)| Item::Idempotency(caller.principal.id.clone(), key.clone()));
+        let key_item = submission.idempotency.as_ref().map(|key| key.item(caller));
         items.extend(key_item.clone());
         let mut batch = self.batch(organisation, items).await?;
 
         let used: Option<Versioned<Idempotency>> = batch.take_if(key_item.as_ref())?;
         let now = self.clock.now();
-        if let (Some(used), Some((_, request))) = (&used, &submission.idempotency)
-            && used.expires_at > now
+        if let Some(key) = &submission.idempotency
+            && let Some(made) = key.made(used.as_deref(), now)?
         {
-            if used.request != *request {
-                return Err(Refusal::new(Code::IdempotencyKeyReused, Code::IdempotencyKeyReused.title()).into());
-            }
-            return Ok((Submitted { deployment: used.deployment, repeated: true }, None));
+            let deployment =
+                made.parse().map_err(|_| StoreError::Unreadable(format!("{made:?} is not a deployment")))?;
+            return Ok((Submitted { deployment, repeated: true }, None));
         }
 
         let environment: Versioned<Environment> = batch.take(&environment_item)?.ok_or_else(|| {
@@ -314,16 +313,7 @@ impl<P: Ports> Engine<P> {
         let turned = Lane { key: key.clone(), next: number + 1, current: Some(current), superseded_below };
         draft.put(lane.as_ref(), turned);
         draft.create(LanePlace { lane: key, number, deployment: id });
-        if let Some((key, request)) = &submission.idempotency {
-            let value = Idempotency {
-                principal: caller.principal.id.clone(),
-                key: key.clone(),
-                request: request.clone(),
-                deployment: id,
-                expires_at: now + KEY_TIME,
-            };
-            draft.put(used.as_ref(), value);
-        }
+        draft.remember(submission.idempotency.as_ref(), used.as_ref(), id);
         if let Some(name) = submission.lane.application_name() {
             let deployed = deployed(application.as_ref(), name, submission, now);
             match &application {

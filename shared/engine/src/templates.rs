@@ -31,6 +31,15 @@ pub struct NewVersion {
     pub engine_version: String,
 }
 
+/// What can be changed of a version.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TemplateChange {
+    /// Whether it makes new resources.
+    pub state: Option<TemplateState>,
+    /// Whether those stay when their last consumer leaves.
+    pub retain: Option<bool>,
+}
+
 /// The artifact's name of a template archive.
 pub(crate) fn archive_name(sha256: &str) -> String {
     format!("templates/{sha256}.zip")
@@ -99,44 +108,47 @@ impl<P: Ports> Engine<P> {
         Ok(PutOutcome { record, created: true })
     }
 
-    /// Makes a version Active or Deprecated.
-    pub async fn set_template_state(
+    /// Makes a version Active or Deprecated, or says whether the resources that it makes from now on are retained.
+    pub async fn change_template_version(
         &self,
         caller: &Caller,
         name: &TemplateName,
         version: &semver::Version,
-        state: TemplateState,
+        change: &TemplateChange,
         precondition: &Precondition,
     ) -> Result<Versioned<TemplateVersion>, Error> {
         let mut tries = self.tries();
         loop {
-            match self.try_set_template_state(caller, name, version, state, precondition).await {
+            match self.try_change_template_version(caller, name, version, change, precondition).await {
                 Err(Error::Conflict) => self.again(&mut tries).await?,
                 done => return done,
             }
         }
     }
 
-    async fn try_set_template_state(
+    async fn try_change_template_version(
         &self,
         caller: &Caller,
         name: &TemplateName,
         version: &semver::Version,
-        state: TemplateState,
+        change: &TemplateChange,
         precondition: &Precondition,
     ) -> Result<Versioned<TemplateVersion>, Error> {
         let read = self.template_version(caller, name, version).await?;
         precondition.check(Some(&read.version))?;
-        if read.state == state {
+        let state = change.state.unwrap_or(read.state);
+        let retain = change.retain.unwrap_or(read.retain);
+        if (read.state, read.retain) == (state, retain) {
             return Ok(read);
         }
         let template = self.template(caller, name).await?;
         let mut draft = self.draft(caller, None);
-        let record = draft.update(&read, TemplateVersion { state, ..read.value.clone() });
+        let record = draft.update(&read, TemplateVersion { state, retain, ..read.value.clone() });
         let mut changed = template.value.clone();
         changed.versions.insert(version.clone(), state);
         draft.update(&template, changed);
-        draft.audit(Subject::Template(name.clone()), "template.state", Some(format!("{version} {state:?}")));
+        let detail = format!("{version} {state:?}{}", if retain { ", retained" } else { "" });
+        draft.audit(Subject::Template(name.clone()), "template.changed", Some(detail));
         draft.commit().await?;
         Ok(record)
     }

@@ -155,7 +155,7 @@ async fn a_backend_that_breaks_a_rule_is_refused_at_its_place() {
         put.points_at(&backend.to_string(), 400, "body_invalid", pointer);
         stack.get(&format!("/v1/environments/{name}")).await.is_problem(404, "environment_not_found");
     };
-    check(json!({"type": "gcs"}), "/backend").await;
+    check(json!({"type": "gcs"}), "/backend/type").await;
     check(json!({"type": "s3", "bucket": "theirs"}), "/backend").await;
     check(json!({"type": "http", "address": "ftp://states"}), "/backend/address").await;
     check(

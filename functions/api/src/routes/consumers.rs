@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::accepted;
 use crate::app::App;
-use crate::extract::{Asking, Body, Named, id as parse_id, name};
+use crate::extract::{Asking, KeyedBody, Named, id as parse_id, name};
 use crate::problem::{Problem, Refused};
 use crate::view::{ConsumerView, DeploymentView};
 
@@ -34,15 +34,15 @@ struct ConsumerBody {
 }
 
 /// Makes an application, or one of its workloads, a consumer of a resource.
-#[utoipa::path(post, path = "/v1/resources/{id}/consumers", tag = "resources", params(("id" = String, Path)),
-    request_body = ConsumerBody,
+#[utoipa::path(post, path = "/v1/resources/{id}/consumers", tag = "resources", params(("id" = String, Path),
+    ("Idempotency-Key" = Option<String>, Header)), request_body = ConsumerBody,
     responses((status = 200, body = ConsumerView, description = "It was one already."),
         (status = 201, body = ConsumerView), (status = "4XX", body = Problem)))]
 async fn post(
     State(app): State<App>,
     Asking(caller): Asking,
     Named(id): Named<String>,
-    Body(body): Body<ConsumerBody>,
+    KeyedBody(idempotency, body): KeyedBody<ConsumerBody>,
 ) -> Result<Response, Refused> {
     let id: ResourceId = parse_id(&id)?;
     let new = NewConsumer {
@@ -50,7 +50,7 @@ async fn post(
         application: name(&body.application, "/application")?,
         workload: body.workload.map(|workload| name(&workload, "/workload")).transpose()?,
     };
-    let (consumer, created) = app.engine.add_consumer(&caller, id, new).await?;
+    let (consumer, created) = app.engine.add_consumer(&caller, id, new, idempotency).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(ConsumerView::from(consumer))).into_response())
 }

@@ -3,31 +3,28 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use conductor_domain::Code;
 use conductor_domain::deployment::{DeploymentStatus, Options};
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::name::{ApplicationName, EnvironmentName, NameError};
-use conductor_engine::{DeploymentFilter, DeploymentRequest};
+use conductor_engine::{DeploymentFilter, DeploymentRequest, IdempotencyKey};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{ListOf, accepted, etag, split};
 use crate::app::App;
-use crate::extract::{Asked, Asking, MAX_BODY, Named, bytes, content_type, id as parse_id, limit, name, parse_json};
+use crate::extract::{Asked, Asking, Keyed, Named, content_type, id as parse_id, limit, name, parse_json};
 use crate::problem::{Problem, Refused};
 use crate::view::{DeploymentItem, DeploymentView, DryRunView, WorkloadView};
 
 /// The longest time that a GET waits, in seconds; the gateway gives up after 29.
 const MAX_WAIT: u64 = 25;
-/// The longest idempotency key, in characters.
-const MAX_KEY: usize = 255;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -145,9 +142,8 @@ async fn post(
     Asking(caller): Asking,
     headers: HeaderMap,
     Asked(query): Asked<DeploymentQuery>,
-    request: Request,
+    Keyed(idempotency, content): Keyed,
 ) -> Result<Response, Refused> {
-    let digest_of_query = request.uri().query().unwrap_or_default().to_owned();
     let yaml = match content_type(&headers) {
         None | Some("application/json") => false,
         Some("application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml") => true,
@@ -158,8 +154,6 @@ async fn post(
             ));
         }
     };
-    let content = bytes(request, &app, MAX_BODY, Code::BodyTooLarge).await?;
-    let idempotency = idempotency(&headers, &digest_of_query, yaml, &content)?;
     let dry_run = query.dry_run == Some(true);
     let body = if yaml {
         let score = String::from_utf8(content.to_vec())
@@ -180,7 +174,7 @@ async fn post(
 }
 
 impl DeploymentBody {
-    fn into_request(self, idempotency: Option<(String, String)>) -> Result<DeploymentRequest, Refused> {
+    fn into_request(self, idempotency: Option<IdempotencyKey>) -> Result<DeploymentRequest, Refused> {
         let score = match self.score {
             Value::String(text) => text,
             value @ Value::Object(_) => value.to_string(),
@@ -205,23 +199,6 @@ impl DeploymentBody {
             supersede: self.queue == Some(Queue::Supersede),
         })
     }
-}
-
-/// The key, and the digest of everything that makes a request the same one.
-fn idempotency(
-    headers: &HeaderMap,
-    query: &str,
-    yaml: bool,
-    content: &[u8],
-) -> Result<Option<(String, String)>, Refused> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
-    let rule = format!("Idempotency-Key must be 1 to {MAX_KEY} visible ASCII characters");
-    let key = key.ok_or_else(|| Refused::new(Code::HeaderInvalid, rule))?;
-    let mut digest = Sha256::new();
-    digest.update(format!("{query}\0{yaml}\0"));
-    digest.update(content);
-    Ok(Some((key.to_owned(), hex::encode(digest.finalize()))))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -289,11 +266,17 @@ async fn get(
 }
 
 /// Deploys the same file, or tears down, again, after a deployment that failed, was cancelled or timed out.
-#[utoipa::path(post, path = "/v1/deployments/{id}/retry", tag = "deployments", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/v1/deployments/{id}/retry", tag = "deployments",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
-async fn retry(State(app): State<App>, Asking(caller): Asking, Named(id): Named<String>) -> Result<Response, Refused> {
+async fn retry(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(id): Named<String>,
+    Keyed(idempotency, _): Keyed,
+) -> Result<Response, Refused> {
     let id: DeploymentId = parse_id(&id)?;
-    let submitted = app.engine.retry(&caller, id).await?;
+    let submitted = app.engine.retry(&caller, id, idempotency).await?;
     accepted(&app, &caller, submitted.deployment).await
 }
 

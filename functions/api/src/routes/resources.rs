@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::{ListOf, accepted, etag, location};
 use crate::app::App;
-use crate::extract::{Asked, Asking, Body, IfMatch, Named, id as parse_id, limit, name, template};
+use crate::extract::{Asked, Asking, Body, IfMatch, KeyedBody, Named, id as parse_id, limit, name, template};
 use crate::problem::{Problem, Refused};
 use crate::view::{DeploymentView, OutputValue, ResourceItem, ResourceView};
 
@@ -90,12 +90,13 @@ struct ResourceBody {
 }
 
 /// Makes a resource known that Conductor did not make: it can be used, and is never changed or destroyed.
-#[utoipa::path(post, path = "/v1/resources", tag = "resources", request_body = ResourceBody,
+#[utoipa::path(post, path = "/v1/resources", tag = "resources",
+    params(("Idempotency-Key" = Option<String>, Header)), request_body = ResourceBody,
     responses((status = 201, body = ResourceView), (status = "4XX", body = Problem)))]
 async fn post(
     State(app): State<App>,
     Asking(caller): Asking,
-    Body(body): Body<ResourceBody>,
+    KeyedBody(idempotency, body): KeyedBody<ResourceBody>,
 ) -> Result<Response, Refused> {
     let new = NewExternal {
         environment: name(&body.environment, "/environment")?,
@@ -105,7 +106,7 @@ async fn post(
         parameters: body.parameters.unwrap_or_default(),
         outputs: body.outputs.into_iter().map(|(name, given)| (name, output_given(given))).collect(),
     };
-    let id = app.engine.register(&caller, new).await?.id;
+    let id = app.engine.register(&caller, new, idempotency).await?;
     let view = app.engine.resource(&caller, id).await?;
     let place = location(&app, &format!("/v1/resources/{id}"));
     Ok((StatusCode::CREATED, etag(&view.resource.version), place, Json(ResourceView::from(view))).into_response())

@@ -8,7 +8,7 @@ use conductor_domain::Code;
 use conductor_domain::code::Fault;
 use conductor_domain::score::SERVICE_TYPE;
 use conductor_domain::template::{Input, Interface, Output, ProviderNeed, TemplateName, TemplateState, ValueType};
-use conductor_engine::{Error, NewVersion};
+use conductor_engine::{Error, NewVersion, TemplateChange};
 use conductor_terraform::engine::Engine;
 use conductor_terraform::module::{self, ModuleError};
 use serde::Deserialize;
@@ -119,10 +119,13 @@ async fn get(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TemplatePatch {
-    state: TemplateState,
+    /// Whether it makes new resources.
+    state: Option<TemplateState>,
+    /// Whether resources that it makes from now on stay when their last consumer leaves, where the file does not say.
+    retain: Option<bool>,
 }
 
-/// Makes a version Active or Deprecated.
+/// Makes a version Active or Deprecated, or its resources retained.
 #[utoipa::path(patch, path = "/v1/resource-templates/{type}/versions/{version}", tag = "templates",
     params(("type" = String, Path), ("version" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = TemplatePatch,
@@ -132,10 +135,11 @@ async fn patch(
     Asking(caller): Asking,
     Named((name, version)): Named<(TemplateName, String)>,
     IfMatch(precondition): IfMatch,
-    Body(TemplatePatch { state }): Body<TemplatePatch>,
+    Body(TemplatePatch { state, retain }): Body<TemplatePatch>,
 ) -> Result<Response, Refused> {
     let version = semantic(&version)?;
-    let read = app.engine.set_template_state(&caller, &name, &version, state, &precondition).await?;
+    let change = TemplateChange { state, retain };
+    let read = app.engine.change_template_version(&caller, &name, &version, &change, &precondition).await?;
     Ok((etag(&read.version), Json(TemplateVersionView::from(read.value))).into_response())
 }
 

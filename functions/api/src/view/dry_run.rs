@@ -92,7 +92,9 @@ impl ForeseenView {
         let Foreseen { operation, prospects, decided_by } = seen;
         let Operation { resource, kind, request, resource_id, depends_on, reason, error, .. } = operation;
         let (action, template_version, parameters) = match request {
-            Request::Acquire(request) => (Action::Acquire, request.version.as_ref().map(ToString::to_string), parameters(*request)),
+            Request::Acquire(request) => {
+                (Action::Acquire, request.version.as_ref().map(ToString::to_string), parameters(*request))
+            }
             Request::Release(_) => (Action::Release, None, Vec::new()),
         };
         Self {

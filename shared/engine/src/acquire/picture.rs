@@ -158,8 +158,7 @@ impl<P: Ports> Engine<P> {
         let me = Me::of(claimed)?;
         let holder = me.holder();
         let template = &request.template;
-        let identity =
-            holder.and_then(|holder| identity(template.kind(), template.class(), &request.sharing, holder));
+        let identity = holder.and_then(|holder| identity(template.kind(), template.class(), &request.sharing, holder));
         let environment_item = Item::Environment(me.environment().clone());
         let version_item =
             request.version.clone().map(|version| Item::TemplateVersion(request.template.clone(), version));
@@ -207,8 +206,7 @@ impl<P: Ports> Engine<P> {
         };
         let held = holding.as_ref().map(|holding| holding.resource);
         let key = me.key();
-        let mut items: Vec<Item> =
-            named.iter().chain(&held).flat_map(|id| items_of(*id, &key)).collect();
+        let mut items: Vec<Item> = named.iter().chain(&held).flat_map(|id| items_of(*id, &key)).collect();
         items.extend(dependencies.iter().flat_map(|(_, _, id)| [Item::Resource(*id), Item::Outputs(*id)]));
         items.sort_by_key(|item| format!("{item:?}"));
         items.dedup();

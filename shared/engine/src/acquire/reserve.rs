@@ -40,12 +40,7 @@ pub(super) struct Change<'a> {
 
 impl<P: Ports> Engine<P> {
     /// Who else uses a resource, directly or through what depends on it.
-    pub(super) async fn users(
-        &self,
-        caller: &Caller,
-        me: &Me,
-        resource: &Versioned<Resource>,
-    ) -> Result<Users, Error> {
+    pub(super) async fn users(&self, caller: &Caller, me: &Me, resource: &Versioned<Resource>) -> Result<Users, Error> {
         let mut users = Users::default();
         let mut seen = BTreeSet::from([resource.id]);
         let mut open = vec![resource.id];
@@ -54,7 +49,9 @@ impl<P: Ports> Engine<P> {
             let mut dependents = Vec::new();
             for consumer in consumers {
                 match &consumer.key {
-                    ConsumerKey::Resource { resource } => dependents.extend(seen.insert(*resource).then_some(*resource)),
+                    ConsumerKey::Resource { resource } => {
+                        dependents.extend(seen.insert(*resource).then_some(*resource))
+                    }
                     key if is_mine(key, me) => {}
                     key => users.others.extend(key.label()),
                 }
@@ -94,6 +91,7 @@ impl<P: Ports> Engine<P> {
                     entered_at: now,
                     reservation: None,
                     consumers: 0,
+                    dependents: 0,
                     waiters: 0,
                     max_consumers: None,
                     candidate: None,
@@ -228,8 +226,20 @@ impl<P: Ports> Engine<P> {
         wanted: &[&Versioned<Resource>],
         fresh: bool,
     ) -> Result<(), Error> {
-        let (_, added): (Vec<_>, Vec<&Versioned<Resource>>) =
+        if wanted.len() > MAX_DEPENDENCIES {
+            let detail = format!("{} would have over {MAX_DEPENDENCIES} dependencies", resource.name);
+            return Err(Refusal::new(Code::TooManyDependencies, detail).into());
+        }
+        let (there, added): (Vec<_>, Vec<&Versioned<Resource>>) =
             wanted.iter().copied().partition(|dependency| resource.depends_on.contains(&dependency.id));
+        let key = ConsumerKey::Resource { resource: resource.id };
+        let items: Vec<Item> = there.iter().map(|dependency| Item::Consumer(dependency.id, key.clone())).collect();
+        for edge in self.read_all::<Consumer>(caller.organisation(), &items).await?.into_iter().flatten() {
+            // It was about to go, and is wanted again.
+            if edge.leaving.is_some() {
+                draft.update(&edge, Consumer { leaving: None, ..edge.value.clone() });
+            }
+        }
         if !fresh && !added.is_empty() {
             let guard = self.read::<GraphGuard>(caller.organisation(), Item::GraphGuard).await?;
             let written = guard.as_ref().map_or(0, |guard| guard.added) + 1;
@@ -237,20 +247,16 @@ impl<P: Ports> Engine<P> {
             draft.put(guard.as_ref(), GraphGuard { added: written });
         }
         for dependency in added {
-            let most = dependency.max_consumers.map_or(MAX_CONSUMERS, |most| most.min(MAX_CONSUMERS));
-            if dependency.consumers >= most {
-                let detail = format!("{} has {} consumers; {most} are allowed", dependency.name, dependency.consumers);
+            if dependency.consumers >= MAX_CONSUMERS {
+                let detail = format!("{} has {MAX_CONSUMERS} consumers; no more are allowed", dependency.name);
                 return Err(Refusal::new(Code::TooManyConsumers, detail).into());
             }
             resource.depends_on.push(dependency.id);
-            let key = ConsumerKey::Resource { resource: resource.id };
-            draft.create(Consumer { resource: dependency.id, key, added_at: draft.now(), leaving: None });
-            let used = Resource { consumers: dependency.consumers + 1, ..dependency.value.clone() };
+            let added_at = draft.now();
+            draft.create(Consumer { resource: dependency.id, key: key.clone(), added_at, leaving: None });
+            let (consumers, dependents) = (dependency.consumers + 1, dependency.dependents + 1);
+            let used = Resource { consumers, dependents, ..dependency.value.clone() };
             draft.update(dependency, used);
-        }
-        if resource.depends_on.len() > MAX_DEPENDENCIES {
-            let detail = format!("{} would have over {MAX_DEPENDENCIES} dependencies", resource.name);
-            return Err(Refusal::new(Code::TooManyDependencies, detail).into());
         }
         Ok(())
     }
@@ -275,7 +281,12 @@ impl<P: Ports> Engine<P> {
             if !seen.insert(next.id) {
                 continue;
             }
-            let items: Vec<Item> = next.depends_on.iter().map(|id| Item::Resource(*id)).collect();
+            // An edge that is about to go does not count.
+            let key = ConsumerKey::Resource { resource: next.id };
+            let edges: Vec<Item> = next.depends_on.iter().map(|id| Item::Consumer(*id, key.clone())).collect();
+            let edges = self.read_all::<Consumer>(caller.organisation(), &edges).await?;
+            let stay = edges.into_iter().flatten().filter(|edge| edge.leaving.is_none());
+            let items: Vec<Item> = stay.map(|edge| Item::Resource(edge.resource)).collect();
             for found in self.read_all::<Resource>(caller.organisation(), &items).await?.into_iter().flatten() {
                 let path = format!("{path} → {}", found.name);
                 open.push((found.value, path));

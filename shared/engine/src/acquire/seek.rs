@@ -79,9 +79,7 @@ impl<P: Ports> Engine<P> {
         let id = ResourceId::from_untyped_uuid(self.clock.fresh_id());
         let template = &request.template;
         let mut target = match (&picture.me, &request.sharing) {
-            (Me::Pool(pool), _) => {
-                Target::new(picture.named.clone(), own(Mode::Pool, pool.name.as_str(), id), id)
-            }
+            (Me::Pool(pool), _) => Target::new(picture.named.clone(), own(Mode::Pool, pool.name.as_str(), id), id),
             (Me::Workload(_), Sharing::Existing { id: wanted }) => self.existing(picture, wanted, id)?,
             (Me::Workload(_), Sharing::ByParameters) => {
                 let environment = picture.me.environment();
@@ -92,7 +90,10 @@ impl<P: Ports> Engine<P> {
                 self.matching(caller, request, picture, wish, matching, id).await?
             }
             (Me::Workload(_), Sharing::Pool { .. }) => self.member(caller, picture, id).await?,
-            (Me::Workload(_), Sharing::Dedicated | Sharing::Named { .. } | Sharing::ScoreId { .. } | Sharing::Always) => {
+            (
+                Me::Workload(_),
+                Sharing::Dedicated | Sharing::Named { .. } | Sharing::ScoreId { .. } | Sharing::Always,
+            ) => {
                 let identity = picture.identity.clone();
                 let identity = identity.ok_or_else(|| StoreError::Unreadable("a mode without identity".to_owned()))?;
                 Target::new(picture.named.clone(), identity, id)
@@ -151,6 +152,14 @@ impl<P: Ports> Engine<P> {
         wish: &Wish,
         id: ResourceId,
     ) -> Result<Target, Error> {
+        let held = picture.held.as_ref().zip(picture.holding.as_ref());
+        if let (Some((held, holding)), false) = (held, wish.unknown.is_empty())
+            && holding.mode == Mode::Parameters
+        {
+            let mut target = Target::new(Some(held.clone()), identity, id);
+            target.undecided = wish.unknown.iter().cloned().collect();
+            return Ok(target);
+        }
         let item = Item::Identity(identity.key.clone());
         let identified: Option<Versioned<Identified>> = self.read(caller.organisation(), item).await?;
         let found = match identified {
@@ -197,13 +206,10 @@ impl<P: Ports> Engine<P> {
                 return Ok(target);
             }
         }
-        let key = CandidateKey {
-            scope: Scope::of(matching.scope, picture.me.environment()),
-            template: template.clone(),
-        };
+        let key =
+            CandidateKey { scope: Scope::of(matching.scope, picture.me.environment()), template: template.clone() };
         let guard = self.read::<CandidateGuard>(organisation, Item::CandidateGuard(key.clone())).await?;
-        let candidates: Vec<Versioned<Candidate>> =
-            self.list_all(organisation, &Set::Candidates(key.clone())).await?;
+        let candidates: Vec<Versioned<Candidate>> = self.list_all(organisation, &Set::Candidates(key.clone())).await?;
         target.guard = Some((key, guard));
         let ids: Vec<ResourceId> = candidates.iter().map(|candidate| candidate.resource).collect();
         for some in ids.chunks(CANDIDATES_AT_ONCE) {
@@ -249,11 +255,7 @@ impl<P: Ports> Engine<P> {
         Ok(target)
     }
 
-    async fn free_members(
-        &self,
-        caller: &Caller,
-        pool: &PoolKey,
-    ) -> Result<Vec<(Versioned<Member>, Found)>, Error> {
+    async fn free_members(&self, caller: &Caller, pool: &PoolKey) -> Result<Vec<(Versioned<Member>, Found)>, Error> {
         let set = Set::Members(pool.clone(), Some(true));
         let members: Vec<Versioned<Member>> = self.list_all(caller.organisation(), &set).await?;
         let ids: Vec<ResourceId> = members.iter().map(|member| member.resource).collect();

@@ -31,7 +31,11 @@ pub(super) fn changes(there: Option<&Parameters>, wish: &Wish) -> Vec<ParameterC
 }
 
 /// The difference in words.
-pub(super) fn difference(changes: &[ParameterChange], resource: &Resource, version: Option<&semver::Version>) -> String {
+pub(super) fn difference(
+    changes: &[ParameterChange],
+    resource: &Resource,
+    version: Option<&semver::Version>,
+) -> String {
     let show = |value: &Value| if value.is_null() { "nothing".to_owned() } else { value.to_string() };
     let lines: Vec<String> = changes
         .iter()

@@ -47,10 +47,11 @@ pub(crate) fn weigh(resource: &Resource, parameters: Option<&Parameters>, criter
         }
     }
     let most = [matching.max_consumers, resource.max_consumers].into_iter().flatten().min();
-    let full = most.is_some_and(|most| if mine { resource.consumers > most } else { !resource.has_room(Some(most)) });
+    let full = most.is_some_and(|most| if mine { resource.users() > most } else { !resource.has_room(Some(most)) });
     full.then(|| {
-        let waiting = if resource.waiters > 0 { format!(" and {} who wait for it", resource.waiters) } else { String::new() };
-        format!("it has {} consumers{waiting}; {} are allowed", resource.consumers, most.unwrap_or_default())
+        let waiting =
+            if resource.waiters > 0 { format!(" and {} who wait for it", resource.waiters) } else { String::new() };
+        format!("it has {} consumers{waiting}; {} are allowed", resource.users(), most.unwrap_or_default())
     })
 }
 

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use conductor_domain::Code;
+use conductor_domain::consumer::ConsumerKey;
 use conductor_domain::operation::{Changes, During, Failure};
 use conductor_domain::resource::Resource;
 use conductor_engine::imagine::{Nothing, Overlay};
-use conductor_engine::port::{Clock, Records};
-use conductor_engine::{Control, Entity, Executor, Item, Job, JobOutcome, Produced};
+use conductor_engine::port::{Clock, Records, Versioned};
+use conductor_engine::{Control, Entity, Executor, Item, Job, JobOutcome, Produced, Record};
 use serde_json::{Map, Value};
 
 use crate::catalog;
@@ -70,7 +71,18 @@ impl Cloud {
         let items: Vec<Item> = self.sky().things.keys().filter_map(|id| id.parse().ok()).map(Item::Resource).collect();
         let found = self.records.get_many(&job.organisation, &items).await.unwrap_or_default();
         let there = found.into_iter().flatten().filter_map(|found| Resource::from_record(found.value));
-        there.filter(|user| user.depends_on.contains(&job.resource.id)).map(|user| user.name).collect()
+        let id = job.resource.id;
+        let users: Vec<Resource> = there.filter(|user| user.depends_on.contains(&id)).collect();
+        // An edge that is about to go, because what had it has changed, holds nothing.
+        let edge = |user: &Resource| Item::Consumer(id, ConsumerKey::Resource { resource: user.id });
+        let edges: Vec<Item> = users.iter().map(edge).collect();
+        let edges = self.records.get_many(&job.organisation, &edges).await.unwrap_or_default();
+        let stays = |found: &Versioned<Record>| match &found.value {
+            Record::Consumer(consumer) => consumer.leaving.is_none(),
+            _ => true,
+        };
+        let with_edge = users.into_iter().zip(edges);
+        with_edge.filter(|(_, edge)| edge.as_ref().is_some_and(stays)).map(|(user, _)| user.name).collect()
     }
 
     /// Somebody who works there.

@@ -145,7 +145,7 @@ impl World {
                     application: named(application),
                     workload: workload.as_deref().map(named),
                 };
-                engine.add_consumer(caller, named(resource), new).await?;
+                engine.add_consumer(caller, named(resource), new, None).await?;
             }
             Ask::RemoveConsumer { resource, id, .. } => {
                 engine.remove_consumer(caller, named(resource), id).await?;

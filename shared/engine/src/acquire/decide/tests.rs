@@ -47,6 +47,7 @@ pub(in crate::acquire) fn resource(status: ResourceStatus, reserved_by: Option<u
             dead_after: Timestamp::UNIX_EPOCH,
         }),
         consumers: 1,
+        dependents: 0,
         waiters: 0,
         max_consumers: None,
         candidate: None,
@@ -131,7 +132,15 @@ fn a_deprecated_version_makes_nothing_new() {
     let version = template("1.0.0", TemplateState::Deprecated);
     let name = TemplateName::new("note", None);
     let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
-    let ask = Ask { operation, template: &name, version: Some(&version), accepts: false, takes: false, hash: "same", refresh: false };
+    let ask = Ask {
+        operation,
+        template: &name,
+        version: Some(&version),
+        accepts: false,
+        takes: false,
+        hash: "same",
+        refresh: false,
+    };
     let Decision::Refuse(refusal) = decide(None, ask) else { panic!("it makes one") };
     assert_eq!(refusal.code, Code::TemplateDeprecated);
     let active = resource(ResourceStatus::Active, None);
@@ -144,7 +153,15 @@ fn another_type_under_a_shared_name_is_a_conflict() {
     let version = template("1.0.0", TemplateState::Active);
     let name = TemplateName::new("volume", None);
     let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
-    let ask = Ask { operation, template: &name, version: Some(&version), accepts: true, takes: false, hash: "same", refresh: false };
+    let ask = Ask {
+        operation,
+        template: &name,
+        version: Some(&version),
+        accepts: true,
+        takes: false,
+        hash: "same",
+        refresh: false,
+    };
     let active = resource(ResourceStatus::Active, None);
     let found = Found { resource: &active, hash: Some("same"), made: true, mine: false, asked: None };
     let Decision::Refuse(refusal) = decide(Some(found), ask) else { panic!("it takes it") };
@@ -158,15 +175,7 @@ fn what_conductor_did_not_make_is_used_and_never_changed() {
     let mut external = resource(ResourceStatus::Active, None);
     (external.external, external.version) = (Some("arn:x".to_owned()), None);
     let check = |hash: &str, mine: bool, expect: Option<Decision>| {
-        let ask = Ask {
-            operation,
-            template: &name,
-            version: None,
-            accepts: false,
-            takes: false,
-            hash,
-            refresh: true,
-        };
+        let ask = Ask { operation, template: &name, version: None, accepts: false, takes: false, hash, refresh: true };
         let found = Found { resource: &external, hash: Some("same"), made: true, mine, asked: None };
         match (decide(Some(found), ask), expect) {
             (Decision::Refuse(refusal), None) => assert_eq!(refusal.code, Code::ResourceExternal),
