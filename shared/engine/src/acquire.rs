@@ -31,7 +31,7 @@ use crate::record::{Identified, Item};
 use crate::work::Step;
 use crate::{Engine, Error};
 use decide::{Ask, Decision, decide};
-use picture::{Me, Picture, Wish};
+use picture::{Found, Me, Picture, Wish};
 use reserve::Change;
 pub(crate) use reserve::reservation;
 use seek::Target;
@@ -67,26 +67,21 @@ impl<P: Ports> Engine<P> {
         if self.imagining {
             imagine_settled(claimed, &mut target, &mut reason);
         }
-        let accepts = accepts(request, &target);
+        let mine = target.found.as_ref().is_some_and(|found| is_mine(&picture, found));
+        let accepts = accepts(request, &target, &picture, mine, &wish.hash);
         check_wish(&claimed.operation.resource, &target, accepts, &mut wish)?;
 
         let found = target.found.as_ref().map(|found| decide::Found {
             resource: &found.resource,
             hash: found.stored.as_ref().map(|stored| stored.hash.as_str()),
             made: found.made,
-            mine: found.consumer.is_some()
-                && match &picture.me {
-                    Me::Workload(_) => picture.holding.as_ref().is_some_and(|h| h.resource == found.resource.id),
-                    Me::Pool(_) => true,
-                },
-            asked: picture.holding.as_ref().and_then(|holding| holding.asked.as_deref()),
+            mine,
         });
         let ask = Ask {
             operation: claimed.operation.id,
             template: &request.template,
             version: target.version.as_ref(),
             accepts,
-            takes: matches!(request.sharing, Sharing::Matching(_)),
             hash: &wish.hash,
             refresh: claimed.deployment.options.refresh,
         };
@@ -397,17 +392,31 @@ impl<P: Ports> Engine<P> {
     }
 }
 
-/// True where any parameters are accepted: the file gives none, or they are the pool's.
-fn accepts(request: &AcquireRequest, target: &Target) -> bool {
-    let Some(_) = &target.found else { return false };
+/// True where what was found is ours already.
+fn is_mine(picture: &Picture, found: &Found) -> bool {
+    let held = match &picture.me {
+        Me::Workload(_) => picture.holding.as_ref().is_some_and(|holding| holding.resource == found.resource.id),
+        Me::Pool(_) => true,
+    };
+    held && found.consumer.is_some()
+}
+
+/// True where a resource keeps its own parameters although they are not those of the wish: the file gives none, they are
+/// the pool's, or matching took what is there and the wish has not changed since.
+fn accepts(request: &AcquireRequest, target: &Target, picture: &Picture, mine: bool, hash: &str) -> bool {
+    let Some(found) = &target.found else { return false };
+    if found.stored.as_ref().is_some_and(|stored| stored.hash == hash) {
+        return false;
+    }
+    let as_before = || picture.holding.as_ref().is_some_and(|holding| holding.asked.as_deref() == Some(hash));
     match &request.sharing {
         Sharing::Dedicated => false,
-        Sharing::Pool { .. } => target.found.as_ref().is_some_and(|found| found.made),
+        Sharing::Pool { .. } => found.made,
+        Sharing::Matching(_) => !request.given || !mine || as_before(),
         Sharing::Named { .. }
         | Sharing::ScoreId { .. }
         | Sharing::Existing { .. }
         | Sharing::ByParameters
-        | Sharing::Matching(_)
         | Sharing::Always => !request.given,
     }
 }

@@ -219,7 +219,19 @@ fn rivals(foreseen: &mut [Foreseen]) {
             groups.entry(Rivalry::Asked(asked)).or_default().push(index);
         }
     }
-    for group in groups.into_values().filter(|group| group.len() > 1) {
+    let ordered = |a: &usize, b: &usize| match (foreseen.get(*a), foreseen.get(*b)) {
+        (Some(a), Some(b)) => {
+            let (a, b) = (&a.operation, &b.operation);
+            a.depends_on.contains(&b.number) || b.depends_on.contains(&a.number)
+        }
+        _ => true,
+    };
+    let open = |group: &Vec<usize>| {
+        let pairs = group.iter().enumerate().flat_map(|(at, a)| group.iter().skip(at + 1).map(move |b| (a, b)));
+        pairs.into_iter().any(|(a, b)| !ordered(a, b))
+    };
+    let groups: Vec<Vec<usize>> = groups.into_values().filter(open).collect();
+    for group in groups {
         let all: BTreeSet<Prospect> =
             group.iter().filter_map(|index| foreseen.get(*index)).flat_map(|one| one.prospects.clone()).collect();
         for index in group {

@@ -2,6 +2,7 @@
 
 use conductor_domain::application::Application;
 use conductor_domain::backend::{BackendSpec, s3_location};
+use conductor_domain::consumer::Holding;
 use conductor_domain::environment::{Environment, EnvironmentSpec};
 use conductor_domain::ids::ResourceId;
 use conductor_domain::lane::{Lane, LaneKey};
@@ -113,6 +114,14 @@ impl<P: Ports> Engine<P> {
         let pools: Vec<Versioned<Pool>> = self.list_first(caller.organisation(), &Set::Pools(name.clone()), 1).await?;
         if !pools.is_empty() {
             return Err(in_use(name, "delete its pools first").into());
+        }
+        for application in lanes.iter().filter_map(|lane| lane.key.application_name()) {
+            let held = Set::Holdings(name.clone(), application.clone(), None);
+            let held: Vec<Versioned<Holding>> = self.list_first(caller.organisation(), &held, 1).await?;
+            if !held.is_empty() {
+                let why = format!("{application} uses resources of other environments; tear it down first");
+                return Err(in_use(name, &why).into());
+            }
         }
         // Lanes go first where they do not fit beside the environment: a lane without turns is made anew by a submission.
         let mut draft = self.draft(caller, None);

@@ -16,7 +16,9 @@ use conductor_domain::pool::{MAX_POOL_SIZE, Member, Pool, PoolKey, PoolSharing};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Parameters, Resource, ResourceStatus};
 use conductor_domain::score::{Dialect, Sharing};
-use conductor_domain::template::{MAX_PARAMETERS, Template, TemplateName, TemplateVersion, check_parameters};
+use conductor_domain::template::{
+    MAX_PARAMETERS, Template, TemplateName, TemplateState, TemplateVersion, check_parameters,
+};
 use conductor_domain::{Code, Refusal};
 
 use crate::commit::Precondition;
@@ -118,6 +120,11 @@ impl<P: Ports> Engine<P> {
             return Err(Refusal::at(Code::TypeConflict, vec![Fault::at("/type", detail)]).into());
         }
         let version = self.pool_version(caller, spec, template.as_deref(), read.as_ref()).await?;
+        let kept = read.as_ref().is_some_and(|read| read.value.version == version.version);
+        if version.state == TemplateState::Deprecated && !kept {
+            let detail = format!("{} {} makes no new resources", spec.template, version.version);
+            return Err(Refusal::at(Code::TemplateDeprecated, vec![Fault::at("/templateVersion", detail)]).into());
+        }
         let parameters = pool_values(spec, &environment, &version)?;
         let sensitive = |name: &String| version.interface.inputs.get(name).is_some_and(|input| input.sensitive);
         let (hidden, shown): (Map<String, Value>, Map<String, Value>) =

@@ -272,7 +272,9 @@ pub(crate) fn without(dependent: &Resource, id: ResourceId) -> Resource {
 
 /// True where a resource of a protected environment may be destroyed: the request names it, or nobody ever had it.
 fn may_go(claimed: &Claimed, resource: &Resource) -> bool {
-    let named = |name: &String| *name == claimed.operation.resource || *name == resource.name;
+    // What another one took the place of goes by the name that it had.
+    let operation = claimed.operation.resource.split('~').next();
+    let named = |name: &String| Some(name.as_str()) == operation || *name == resource.name;
     claimed.deployment.lane.pool().is_some() || claimed.deployment.options.allow_destroy.iter().any(named)
 }
 

@@ -8,7 +8,7 @@ use conductor_domain::application::Application;
 use conductor_domain::code::Fault;
 use conductor_domain::consumer::{Holding, HoldingKey};
 use conductor_domain::environment::{Environment, TypeDefaults};
-use conductor_domain::identity::identity;
+use conductor_domain::identity::{identity, mode};
 use conductor_domain::ids::ResourceId;
 use conductor_domain::name::{ApplicationName, EnvironmentName, PoolName, WorkloadName};
 use conductor_domain::operation::Source;
@@ -16,7 +16,7 @@ use conductor_domain::pool::{Pool, PoolKey};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{MAX_DEPENDENCIES, Outputs, Resource, ResourceStatus};
 use conductor_domain::score::{
-    self, PlaceholderError, Port, Reference, Requirement, ResolveError, Root, SERVICE_TYPE, ScoreFile, Sharing,
+    self, Dialect, PlaceholderError, Port, Reference, Requirement, ResolveError, Root, SERVICE_TYPE, ScoreFile, Sharing,
 };
 use conductor_domain::template::{
     MAX_PARAMETERS, Template, TemplateName, TemplateState, TemplateVersion, check_parameters,
@@ -62,7 +62,7 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Resolved, Error> {
         let order = score::order(file)
             .map_err(|problems| Refusal::at(Code::ScoreInvalid, problems.into_iter().map(Fault::from).collect()))?;
-        let mut faults = Faults::default();
+        let mut faults = Faults::of(file.dialect);
         for name in &order.order {
             if let Some(requirement) = file.resources.get(name) {
                 check_shape(name, requirement, order.edges.get(name).map_or(0, BTreeMap::len), &mut faults);
@@ -78,7 +78,9 @@ impl<P: Ports> Engine<P> {
             let Some(requirement) = file.resources.get(name) else { continue };
             let there = there.get(name.as_str());
             let choice = match &requirement.sharing {
-                Sharing::Pool { name: pool } => Choice::of_pool(name, requirement, pools.get(pool), &mut faults),
+                Sharing::Pool { name: pool } => {
+                    Choice::of_pool(name, requirement, pools.get(pool), there, pool, &mut faults)
+                }
                 Sharing::Existing { .. } => Choice::of_existing(name, requirement, environment, there, &mut faults),
                 _ => Some(Choice::of(requirement, environment)),
             };
@@ -88,6 +90,11 @@ impl<P: Ports> Engine<P> {
             let there = there.get(name)?;
             there.resource.as_ref().filter(|resource| resource.external.is_some())?;
             there.outputs.as_ref()
+        };
+        // What matching took may be left for another that has to be made.
+        let may_be_made = |name: &str| {
+            let matching = |requirement: &Requirement| matches!(requirement.sharing, Sharing::Matching(_));
+            external(name).is_none() || file.resources.get(name).is_some_and(matching)
         };
         let kept: BTreeMap<&str, semver::Version> = choices
             .iter()
@@ -99,7 +106,7 @@ impl<P: Ports> Engine<P> {
             })
             .collect();
         let made: BTreeMap<&str, &Choice<'_>> =
-            choices.iter().filter(|(name, _)| external(name).is_none()).map(|(name, choice)| (*name, choice)).collect();
+            choices.iter().filter(|(name, _)| may_be_made(name)).map(|(name, choice)| (*name, choice)).collect();
         let versions = self.versions(caller, &made, &kept).await?;
         let services = self.services(caller, application, file).await?;
 
@@ -110,10 +117,14 @@ impl<P: Ports> Engine<P> {
             };
             let version = match versions.get(name.as_str()) {
                 Some(Ok(version)) => Some(version.clone()),
+                Some(Err(_)) if external(name).is_some() => None,
                 Some(Err(refusal)) => {
                     let pinned = requirement.template_version.is_some() && refusal.code == Code::TemplateVersionUnknown;
-                    let key = if pinned { "templateVersion" } else { "type" };
-                    faults.add(refusal.code, format!("/resources/{name}/{key}"), refusal.detail.clone());
+                    let pointer = match pinned {
+                        true => faults.extra(name, "templateVersion"),
+                        false => format!("/resources/{name}/type"),
+                    };
+                    faults.add(refusal.code, pointer, refusal.detail.clone());
                     continue;
                 }
                 None => None,
@@ -124,7 +135,8 @@ impl<P: Ports> Engine<P> {
             let base = format!("/resources/{name}/params");
             // A shared resource may be there already, so a file that gives no parameters may do without required ones.
             let gives = requirement.params.as_ref().is_some_and(|params| !params.is_empty());
-            let accepts = !gives && !matches!(requirement.sharing, Sharing::Dedicated | Sharing::Pool { .. });
+            let own = matches!(requirement.sharing, Sharing::Dedicated) || choice.pool.is_some();
+            let accepts = !gives && !own;
             if let (Some(version), false) = (&version, accepts) {
                 faults
                     .extend(Code::ParametersInvalid, check_parameters(&version.interface, &given, &unresolved, &base));
@@ -137,7 +149,7 @@ impl<P: Ports> Engine<P> {
                         Some(input) if input.sensitive => format!("matchOn names {key:?}, which is sensitive"),
                         Some(_) => continue,
                     };
-                    faults.add(Code::ParametersInvalid, format!("/resources/{name}/matching/matchOn"), detail);
+                    faults.add(Code::ParametersInvalid, faults.extra(name, "matching/matchOn"), detail);
                 }
             }
             if serde_json::to_string(&given).map_or(usize::MAX, |text| text.len()) > MAX_PARAMETERS {
@@ -230,14 +242,19 @@ impl<P: Ports> Engine<P> {
         let mut held: BTreeMap<&str, ResourceId> = BTreeMap::new();
         // The last word counts: what has the identity, else what is held, else what was held under the old name.
         for (name, item) in &asked {
+            let Some(requirement) = file.resources.get(*name) else { continue };
             let id = match item {
                 Item::Identity(_) => batch.take::<Identified>(item)?.map(|found| found.resource),
-                _ => batch.take::<Holding>(item)?.map(|found| found.resource),
+                // What was taken in another way is not what is asked for now.
+                _ => {
+                    let holding = batch.take::<Holding>(item)?;
+                    let id =
+                        holding.filter(|found| found.mode == mode(&requirement.sharing)).map(|found| found.resource);
+                    held.extend(id.map(|id| (*name, id)));
+                    id
+                }
             };
-            if let (Item::Holding(_), Some(id)) = (item, id) {
-                held.insert(name, id);
-            }
-            let existing = file.resources.get(*name).is_some_and(|r| matches!(r.sharing, Sharing::Existing { .. }));
+            let existing = matches!(requirement.sharing, Sharing::Existing { .. });
             ids.extend(id.filter(|_| !existing).map(|id| (*name, id)));
         }
         let items: Vec<Item> = ids.values().map(|id| Item::Resource(*id)).collect();
@@ -396,9 +413,20 @@ impl<'a> Choice<'a> {
         name: &str,
         requirement: &'a Requirement,
         pool: Option<&'a (Pool, Map<String, Value>)>,
+        there: Option<&There>,
+        pool_name: &str,
         faults: &mut Faults,
     ) -> Option<Self> {
-        let pointer = format!("/resources/{name}/pool");
+        let pointer = faults.extra(name, "pool");
+        // Whoever has a member goes on with it when the pool is gone.
+        let mine = there.and_then(|there| there.resource.as_ref()).filter(|resource| {
+            resource.pool.as_ref().is_some_and(|pool| pool.name.as_str() == pool_name)
+                && resource.template.kind() == requirement.kind
+        });
+        if let (None, Some(resource)) = (pool.filter(|(pool, _)| !pool.closing), mine) {
+            let template = resource.template.clone();
+            return Some(Self { template, pinned: None, defaults: None, pool: None });
+        }
         let found = pool.filter(|(pool, _)| !pool.closing);
         let Some((pool, parameters)) = found else {
             faults.add(Code::PoolUnknown, pointer, format!("{name}: the environment has no such pool"));
@@ -428,7 +456,8 @@ impl<'a> Choice<'a> {
         faults: &mut Faults,
     ) -> Option<Self> {
         let mut unusable = |why: String| {
-            faults.add(Code::ResourceUnusable, format!("/resources/{name}/reference/id"), format!("{name}: {why}"));
+            let pointer = faults.extra(name, "reference/id");
+            faults.add(Code::ResourceUnusable, pointer, format!("{name}: {why}"));
             None
         };
         let Sharing::Existing { id } = &requirement.sharing else { return None };
@@ -523,7 +552,7 @@ fn moved_twice(file: &ScoreFile, faults: &mut Faults) {
         {
             let detail =
                 format!("{name}: movedFrom names {old:?}, which another resource of the file is or comes from");
-            faults.add(Code::ScoreInvalid, format!("/resources/{name}/movedFrom"), detail);
+            faults.add(Code::ScoreInvalid, faults.extra(name, "movedFrom"), detail);
         }
     }
 }
@@ -545,13 +574,13 @@ fn check_shape(name: &str, requirement: &Requirement, dependencies: usize, fault
     if let Some(old) = &requirement.moved_from
         && old == name
     {
-        faults.add(Code::ScoreInvalid, format!("{pointer}/movedFrom"), format!("{name}: it has that name already"));
+        faults.add(Code::ScoreInvalid, faults.extra(name, "movedFrom"), format!("{name}: it has that name already"));
     }
     if let Sharing::Existing { id } = &requirement.sharing
         && id.parse::<ResourceId>().is_err()
     {
         let detail = format!("{name}: {id:?} is not the id of a resource");
-        faults.add(Code::ResourceUnusable, format!("{pointer}/reference/id"), detail);
+        faults.add(Code::ResourceUnusable, faults.extra(name, "reference/id"), detail);
     }
     if dependencies > MAX_DEPENDENCIES {
         let detail = format!("{name} depends on {dependencies} resources; {MAX_DEPENDENCIES} are allowed");
@@ -609,13 +638,35 @@ fn output_faults<'a>(
 }
 
 /// Faults of a file, under the code of the first.
-#[derive(Default)]
 struct Faults {
+    dialect: Dialect,
     code: Option<Code>,
     faults: Vec<Fault>,
 }
 
 impl Faults {
+    fn of(dialect: Dialect) -> Self {
+        Self { dialect, code: None, faults: Vec::new() }
+    }
+
+    /// Where a file of this dialect says one of Conductor's extras of a resource.
+    fn extra(&self, name: &str, key: &str) -> String {
+        match self.dialect {
+            Dialect::Conductor => format!("/resources/{name}/{key}"),
+            Dialect::ScoreV1b1 => {
+                // What stands in an annotation's text has no pointer of its own.
+                let kebab: String = key
+                    .split('/')
+                    .next()
+                    .unwrap_or(key)
+                    .chars()
+                    .flat_map(|c| c.is_ascii_uppercase().then_some('-').into_iter().chain([c.to_ascii_lowercase()]))
+                    .collect();
+                format!("/resources/{name}/metadata/annotations/conductor.dev~1{kebab}")
+            }
+        }
+    }
+
     fn add(&mut self, code: Code, pointer: String, detail: String) {
         self.extend(code, vec![Fault::at(pointer, detail)]);
     }

@@ -11,7 +11,6 @@ use conductor_domain::environment::Environment;
 use conductor_domain::identity::{IdentityKey, Mode, external};
 use conductor_domain::ids::{DeploymentId, GenericUuid, OperationId, ResourceId};
 use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
-use conductor_domain::operation::ReleaseRequest;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{
     MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent, ResourceStatus, StateLocation,
@@ -22,7 +21,7 @@ use conductor_domain::{Code, Refusal};
 use crate::commit::Precondition;
 use crate::idempotency::IdempotencyKey;
 use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
-use crate::record::{Identified, Item, Resident, Set};
+use crate::record::{Idempotency, Identified, Item, Resident, Set};
 use crate::submit::Submission;
 use crate::{Engine, Error};
 
@@ -70,6 +69,23 @@ impl<P: Ports> Engine<P> {
             return made.parse().map_err(|_| StoreError::Unreadable(format!("{made:?} is not a resource")).into());
         }
         check_external(&new)?;
+        let mut tries = self.tries();
+        loop {
+            match self.try_register(caller, &new, idempotency.as_ref(), used.as_ref()).await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_register(
+        &self,
+        caller: &Caller,
+        new: &NewExternal,
+        idempotency: Option<&IdempotencyKey>,
+        used: Option<&Versioned<Idempotency>>,
+    ) -> Result<ResourceId, Error> {
+        let new = new.clone();
         let environment_item = Item::Environment(new.environment.clone());
         let environment: Option<Versioned<Environment>> = self.read(caller.organisation(), environment_item).await?;
         let environment = environment.ok_or_else(|| {
@@ -82,10 +98,16 @@ impl<P: Ports> Engine<P> {
             Some(name) => (Mode::Shared, IdentityKey::shared(&new.environment, name)),
             None => (Mode::Existing, external(&new.environment, &kind, &new.existing_id)),
         };
+        let name = new.name.clone().unwrap_or_else(|| new.existing_id.clone());
+        if self.read::<Identified>(caller.organisation(), Item::Identity(identity.clone())).await?.is_some() {
+            return Err(
+                Refusal::new(Code::ResourceExists, format!("{name} is known already in the environment")).into()
+            );
+        }
         let now = self.clock.now();
         let resource = Resource {
             id,
-            name: new.name.clone().unwrap_or_else(|| new.existing_id.clone()),
+            name,
             template: new.template,
             version: None,
             environment: new.environment.clone(),
@@ -131,23 +153,19 @@ impl<P: Ports> Engine<P> {
         draft.create(Outputs { resource: id, values, sensitive, object });
         draft.create(Parameters { resource: id, values: new.parameters, sensitive: Vec::new(), object: None, hash });
         draft.audit_resource(&resource, "resource.registered");
-        let name = resource.name.clone();
         draft.create(resource);
-        draft.remember(idempotency.as_ref(), used.as_ref(), id);
-        match draft.commit().await {
-            Err(Error::Conflict) => {
-                Err(Refusal::new(Code::ResourceExists, format!("{name} is known already in the environment")).into())
-            }
-            done => done.map(|()| id),
-        }
+        draft.remember(idempotency, used, id);
+        draft.commit().await?;
+        Ok(id)
     }
 
     /// Ends a resource that nobody uses: one that was registered is forgotten at once, any other is destroyed by a
-    /// deployment, also where it is retained.
+    /// deployment, also where it is retained. `allow_destroy`: also where its environment is protected.
     pub async fn delete_resource(
         &self,
         caller: &Caller,
         id: ResourceId,
+        allow_destroy: bool,
         precondition: &Precondition,
     ) -> Result<Option<DeploymentId>, Error> {
         let mut tries = self.tries();
@@ -159,8 +177,7 @@ impl<P: Ports> Engine<P> {
                 return Err(self.in_use(caller, &read).await?.into());
             }
             if read.external.is_none() {
-                let request = ReleaseRequest { resource: id, consumer };
-                let submission = Submission::release(read.environment.clone(), request);
+                let submission = Submission::release(&read, consumer, allow_destroy);
                 return self.record(caller, submission).await.map(|submitted| Some(submitted.deployment));
             }
             let mut draft = self.draft(caller, None);
@@ -300,12 +317,13 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Removes a consumer that [`Engine::add_consumer`] made. The last one takes the resource along, unless it is
-    /// retained: by a deployment, whose id is the answer.
+    /// retained: by a deployment, whose id is the answer. `allow_destroy`: also where its environment is protected.
     pub async fn remove_consumer(
         &self,
         caller: &Caller,
         id: ResourceId,
         consumer: &str,
+        allow_destroy: bool,
     ) -> Result<Option<DeploymentId>, Error> {
         let mut tries = self.tries();
         loop {
@@ -339,8 +357,7 @@ impl<P: Ports> Engine<P> {
                         done => done?,
                     }
                 }
-                let request = ReleaseRequest { resource: id, consumer: Some(found.key.clone()) };
-                let submission = Submission::release(read.environment.clone(), request);
+                let submission = Submission::release(&read, Some(found.key.clone()), allow_destroy);
                 return self.record(caller, submission).await.map(|submitted| Some(submitted.deployment));
             }
             let mut draft = self.draft(caller, None);

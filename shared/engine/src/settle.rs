@@ -315,7 +315,8 @@ impl<P: Ports> Engine<P> {
         };
         draft.audit(Subject::Deployment(ended.id), action, None);
         tracing::info!(deployment = %ended.id, status = ?ended.status, "deployment ended");
-        let pool = ended.lane.pool();
+        // What failed is tried again by the sweeper, which waits longer each time.
+        let pool = ended.lane.pool().filter(|_| ended.status == DeploymentStatus::Succeeded);
         draft.update(read, ended);
         draft.commit().await?;
         if let Some(pool) = pool {

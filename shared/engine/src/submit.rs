@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use conductor_domain::application::Application;
 use conductor_domain::code::Fault;
+use conductor_domain::consumer::ConsumerKey;
 use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Options, Releases};
 use conductor_domain::environment::Environment;
 use conductor_domain::ids::{DeploymentId, GenericUuid};
@@ -14,6 +15,7 @@ use conductor_domain::lane::{Lane, LaneKey, LaneOf, LanePlace};
 use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
 use conductor_domain::operation::{MAX_OPERATIONS, ReleaseRequest};
 use conductor_domain::principal::Caller;
+use conductor_domain::resource::Resource;
 use conductor_domain::score::{self, ScoreFile};
 use conductor_domain::{Code, Refusal};
 
@@ -104,9 +106,14 @@ impl Submission<'_> {
     }
 
     /// One that lets go of a resource.
-    pub fn release(environment: EnvironmentName, request: ReleaseRequest) -> Self {
-        let lane = LaneKey { environment, of: LaneOf::Resource(request.resource) };
-        Self { lets_go: Some(request), ..Self::new(DeploymentKind::Release, lane) }
+    pub fn release(resource: &Resource, consumer: Option<ConsumerKey>, allow_destroy: bool) -> Self {
+        let lane = LaneKey { environment: resource.environment.clone(), of: LaneOf::Resource(resource.id) };
+        let allow_destroy = allow_destroy.then(|| resource.name.clone()).into_iter().collect();
+        Self {
+            lets_go: Some(ReleaseRequest { resource: resource.id, consumer }),
+            options: Options { allow_destroy, ..Options::default() },
+            ..Self::new(DeploymentKind::Release, lane)
+        }
     }
 }
 

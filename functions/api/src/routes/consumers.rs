@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::accepted;
+use super::{AllowDestroy, accepted};
 use crate::app::App;
-use crate::extract::{Asking, KeyedBody, Named, id as parse_id, name};
+use crate::extract::{Asked, Asking, KeyedBody, Named, id as parse_id, name};
 use crate::problem::{Problem, Refused};
 use crate::view::{ConsumerView, DeploymentView};
 
@@ -58,15 +58,16 @@ async fn post(
 /// Removes a consumer that the API made. When it was the last one, a deployment of kind `release` lets go of the
 /// resource.
 #[utoipa::path(delete, path = "/v1/resources/{id}/consumers/{consumer}", tag = "resources",
-    params(("id" = String, Path), ("consumer" = String, Path, description = "The consumer's `id`")),
+    params(("id" = String, Path), ("consumer" = String, Path, description = "The consumer's `id`"), AllowDestroy),
     responses((status = 202, body = DeploymentView), (status = 204), (status = "4XX", body = Problem)))]
 async fn delete(
     State(app): State<App>,
     Asking(caller): Asking,
     Named((id, consumer)): Named<(String, String)>,
+    Asked(query): Asked<AllowDestroy>,
 ) -> Result<Response, Refused> {
     let id: ResourceId = parse_id(&id)?;
-    match app.engine.remove_consumer(&caller, id, &consumer).await? {
+    match app.engine.remove_consumer(&caller, id, &consumer, query.allowed()).await? {
         Some(deployment) => accepted(&app, &caller, deployment).await,
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }

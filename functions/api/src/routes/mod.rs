@@ -34,6 +34,21 @@ pub struct PageQuery {
     pub limit: Option<u32>,
 }
 
+/// What a route takes that may destroy the resource of its path.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AllowDestroy {
+    /// Destroy it although its environment is protected.
+    allow_destroy: Option<bool>,
+}
+
+impl AllowDestroy {
+    fn allowed(&self) -> bool {
+        self.allow_destroy.unwrap_or(false)
+    }
+}
+
 /// A part of a list, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

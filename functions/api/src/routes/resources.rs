@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ListOf, accepted, etag, location};
+use super::{AllowDestroy, ListOf, accepted, etag, location};
 use crate::app::App;
 use crate::extract::{Asked, Asking, Body, IfMatch, KeyedBody, Named, id as parse_id, limit, name, template};
 use crate::problem::{Problem, Refused};
@@ -163,16 +163,17 @@ async fn patch(
 /// Ends a resource that nobody uses: one that Conductor did not make is forgotten at once, another is destroyed by a
 /// deployment of kind `release`.
 #[utoipa::path(delete, path = "/v1/resources/{id}", tag = "resources",
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    params(("id" = String, Path), AllowDestroy, ("If-Match" = Option<String>, Header)),
     responses((status = 202, body = DeploymentView), (status = 204), (status = "4XX", body = Problem)))]
 async fn delete(
     State(app): State<App>,
     Asking(caller): Asking,
     Named(id): Named<String>,
+    Asked(query): Asked<AllowDestroy>,
     IfMatch(precondition): IfMatch,
 ) -> Result<Response, Refused> {
     let id: ResourceId = parse_id(&id)?;
-    match app.engine.delete_resource(&caller, id, &precondition).await? {
+    match app.engine.delete_resource(&caller, id, query.allowed(), &precondition).await? {
         Some(deployment) => accepted(&app, &caller, deployment).await,
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }

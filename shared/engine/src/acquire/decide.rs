@@ -16,8 +16,6 @@ pub(crate) struct Found<'a> {
     pub made: bool,
     /// True where the asking workload is a consumer already.
     pub mine: bool,
-    /// The hash of what it asked for then.
-    pub asked: Option<&'a str>,
 }
 
 /// What an acquire asks for.
@@ -29,8 +27,6 @@ pub(crate) struct Ask<'a> {
     pub version: Option<&'a TemplateVersion>,
     /// True where any parameters are accepted.
     pub accepts: bool,
-    /// True where what was found is taken as it is, and only a new wish changes it.
-    pub takes: bool,
     pub hash: &'a str,
     pub refresh: bool,
 }
@@ -75,8 +71,7 @@ pub(crate) fn decide(found: Option<Found<'_>>, ask: Ask<'_>) -> Decision {
     if resource.reservation.as_ref().is_some_and(|reservation| reservation.operation != ask.operation) {
         return Decision::Wait;
     }
-    let taken = ask.takes && if found.mine { found.asked == Some(ask.hash) } else { true };
-    let same_parameters = ask.accepts || taken || found.hash == Some(ask.hash);
+    let same_parameters = ask.accepts || found.hash == Some(ask.hash);
     if resource.external.is_some() {
         return match (same_parameters, found.mine) {
             (true, true) => Decision::Unchanged,

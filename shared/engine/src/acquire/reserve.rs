@@ -22,7 +22,7 @@ use super::{Scene, Users};
 use crate::claim::Claimed;
 use crate::commit::Draft;
 use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
-use crate::record::{Identified, Item, Resident, Set};
+use crate::record::{Identified, Item, Resident, Set, Subject};
 use crate::work::{Job, Step};
 use crate::{Engine, Error};
 
@@ -256,6 +256,8 @@ impl<P: Ports> Engine<P> {
             draft.create(Consumer { resource: dependency.id, key: key.clone(), added_at, leaving: None });
             let (consumers, dependents) = (dependency.consumers + 1, dependency.dependents + 1);
             let used = Resource { consumers, dependents, ..dependency.value.clone() };
+            let detail = format!("{} depends on it", resource.name);
+            draft.audit(Subject::Resource(dependency.id), "consumer.added", Some(detail));
             draft.update(dependency, used);
         }
         Ok(())

@@ -12,22 +12,13 @@ use conductor_domain::resource::Resource;
 use conductor_engine::imagine::{Nothing, Overlay};
 use conductor_engine::port::{Clock, Records, Versioned};
 use conductor_engine::{Control, Entity, Executor, Item, Job, JobOutcome, Produced, Record};
-use serde_json::{Map, Value};
 
 use crate::catalog;
 use crate::clock::VirtualClock;
+use crate::model::Thing;
 
 /// The longest run, in seconds: longer than several heartbeats.
 const LONGEST_RUN: usize = 14;
-
-/// What was made for a resource.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Thing {
-    /// The version of its template.
-    pub version: String,
-    /// What terraform got.
-    pub inputs: Map<String, Value>,
-}
 
 /// Everything in the cloud, and who is at work there; by the id of the resource.
 #[derive(Debug, Default)]

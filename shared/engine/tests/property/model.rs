@@ -11,7 +11,6 @@ use conductor_domain::resource::ResourceStatus;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::cloud::Thing;
 use crate::step::{Ask, Asked};
 
 /// A workload where it is deployed.
@@ -143,6 +142,15 @@ pub struct Pool {
     pub free: Vec<String>,
     /// Ids of those that somebody took.
     pub taken: Vec<String>,
+}
+
+/// What was made in the cloud for a resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thing {
+    /// The version of its template.
+    pub version: String,
+    /// What terraform got.
+    pub inputs: Map<String, Value>,
 }
 
 /// Everything that can be seen at a moment.

@@ -148,10 +148,10 @@ impl World {
                 engine.add_consumer(caller, named(resource), new, None).await?;
             }
             Ask::RemoveConsumer { resource, id, .. } => {
-                engine.remove_consumer(caller, named(resource), id).await?;
+                engine.remove_consumer(caller, named(resource), id, false).await?;
             }
             Ask::DeleteResource { resource } => {
-                engine.delete_resource(caller, named(resource), &Precondition::None).await?;
+                engine.delete_resource(caller, named(resource), false, &Precondition::None).await?;
             }
             Ask::PutPool { environment, pool, size } => {
                 let dedicated = pool.most == 1;

@@ -64,16 +64,15 @@ pub(in crate::acquire) fn resource(status: ResourceStatus, reserved_by: Option<u
     }
 }
 
-/// What is asked, in short: parameters accepted, taken as they are, or of this hash; version, refresh.
+/// What is asked, in short: parameters accepted or of this hash; version, refresh.
 struct Wanted {
     accepts: bool,
-    takes: bool,
     hash: &'static str,
     version: &'static str,
     refresh: bool,
 }
 
-const SAME: Wanted = Wanted { accepts: false, takes: false, hash: "same", version: "1.0.0", refresh: false };
+const SAME: Wanted = Wanted { accepts: false, hash: "same", version: "1.0.0", refresh: false };
 
 fn decided(found: Option<(ResourceStatus, Option<u128>, bool)>, wanted: &Wanted) -> Decision {
     let version = template(wanted.version, TemplateState::Active);
@@ -83,7 +82,6 @@ fn decided(found: Option<(ResourceStatus, Option<u128>, bool)>, wanted: &Wanted)
         template: &name,
         version: Some(&version),
         accepts: wanted.accepts,
-        takes: wanted.takes,
         hash: wanted.hash,
         refresh: wanted.refresh,
     };
@@ -93,7 +91,6 @@ fn decided(found: Option<(ResourceStatus, Option<u128>, bool)>, wanted: &Wanted)
         hash: Some("same"),
         made: true,
         mine,
-        asked: Some("asked"),
     });
     decide(found, ask)
 }
@@ -105,16 +102,11 @@ fn what_an_acquire_does_with_what_it_finds() {
     let newer = Wanted { version: "2.0.0", ..SAME };
     let accepts = Wanted { accepts: true, hash: "other", ..SAME };
     let refresh = Wanted { refresh: true, ..SAME };
-    let takes = Wanted { takes: true, hash: "other", ..SAME };
-    let as_before = Wanted { takes: true, hash: "asked", ..SAME };
     let check = |found, wanted: &Wanted, expect: Decision| assert_eq!(decided(found, wanted), expect, "{found:?}");
     check(None, &SAME, Decision::Create);
     check(Some((S::Active, None, false)), &SAME, Decision::Link);
     check(Some((S::Active, None, true)), &SAME, Decision::Unchanged);
     check(Some((S::Active, None, false)), &accepts, Decision::Link);
-    check(Some((S::Active, None, false)), &takes, Decision::Link);
-    check(Some((S::Active, None, true)), &takes, Decision::ChangeIfSole(During::Update));
-    check(Some((S::Active, None, true)), &as_before, Decision::Unchanged);
     check(Some((S::Active, None, true)), &refresh, Decision::Change(During::Update));
     check(Some((S::Active, None, true)), &other, Decision::ChangeIfSole(During::Update));
     check(Some((S::Active, None, false)), &newer, Decision::ChangeIfSole(During::Update));
@@ -132,19 +124,11 @@ fn a_deprecated_version_makes_nothing_new() {
     let version = template("1.0.0", TemplateState::Deprecated);
     let name = TemplateName::new("note", None);
     let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
-    let ask = Ask {
-        operation,
-        template: &name,
-        version: Some(&version),
-        accepts: false,
-        takes: false,
-        hash: "same",
-        refresh: false,
-    };
+    let ask = Ask { operation, template: &name, version: Some(&version), accepts: false, hash: "same", refresh: false };
     let Decision::Refuse(refusal) = decide(None, ask) else { panic!("it makes one") };
     assert_eq!(refusal.code, Code::TemplateDeprecated);
     let active = resource(ResourceStatus::Active, None);
-    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false, asked: None };
+    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false };
     assert_eq!(decide(Some(found), ask), Decision::Link);
 }
 
@@ -153,17 +137,9 @@ fn another_type_under_a_shared_name_is_a_conflict() {
     let version = template("1.0.0", TemplateState::Active);
     let name = TemplateName::new("volume", None);
     let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
-    let ask = Ask {
-        operation,
-        template: &name,
-        version: Some(&version),
-        accepts: true,
-        takes: false,
-        hash: "same",
-        refresh: false,
-    };
+    let ask = Ask { operation, template: &name, version: Some(&version), accepts: true, hash: "same", refresh: false };
     let active = resource(ResourceStatus::Active, None);
-    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false, asked: None };
+    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false };
     let Decision::Refuse(refusal) = decide(Some(found), ask) else { panic!("it takes it") };
     assert_eq!(refusal.code, Code::TypeConflict);
 }
@@ -175,8 +151,8 @@ fn what_conductor_did_not_make_is_used_and_never_changed() {
     let mut external = resource(ResourceStatus::Active, None);
     (external.external, external.version) = (Some("arn:x".to_owned()), None);
     let check = |hash: &str, mine: bool, expect: Option<Decision>| {
-        let ask = Ask { operation, template: &name, version: None, accepts: false, takes: false, hash, refresh: true };
-        let found = Found { resource: &external, hash: Some("same"), made: true, mine, asked: None };
+        let ask = Ask { operation, template: &name, version: None, accepts: false, hash, refresh: true };
+        let found = Found { resource: &external, hash: Some("same"), made: true, mine };
         match (decide(Some(found), ask), expect) {
             (Decision::Refuse(refusal), None) => assert_eq!(refusal.code, Code::ResourceExternal),
             (decision, expect) => assert_eq!(Some(decision), expect),
