@@ -18,12 +18,15 @@ const MANIFEST: &str = "toolchain/manifest.json";
 /// Modules that are kept open; a template is a few KB.
 const KEPT_MODULES: usize = 32;
 
+/// An opened module, by its archive's SHA-256 and the program that runs it.
+type Kept = ((String, Engine), Arc<Module>);
+
 /// The artifact bucket.
 pub struct Artifacts {
     s3: Client,
     bucket: String,
     manifest: Mutex<Option<Arc<Manifest>>>,
-    modules: Mutex<Vec<((String, Engine), Arc<Module>)>>,
+    modules: Mutex<Vec<Kept>>,
 }
 
 impl Artifacts {

@@ -1,16 +1,17 @@
 //! Operations: one deployment's work on one resource.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::code::Code;
-use crate::consumer::ConsumerKey;
 use crate::ids::{DeploymentId, OperationId, ResourceId};
-use crate::score::{Dialect, Sharing};
-use crate::template::TemplateName;
+
+mod reason;
+mod request;
+pub use reason::{ParameterChange, Prospect, Reason, Weighed};
+pub use request::{AcquireRequest, Dependency, ReleaseRequest, Request, Source};
 
 /// The most operations in a deployment.
 pub const MAX_OPERATIONS: usize = 500;
@@ -190,92 +191,6 @@ pub enum Action {
     Release,
 }
 
-/// What a file asks for under one name: enough to carry it out without the file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AcquireRequest {
-    /// The template, with the class in force.
-    pub template: TemplateName,
-    /// The version for a new resource; none where what is there was not made by Conductor.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<semver::Version>,
-    /// True where the file pins the version, so that an existing resource moves to it.
-    pub pinned: bool,
-    /// How the resource is found.
-    pub sharing: Sharing,
-    /// The dialect of the placeholders in its parameters.
-    pub dialect: Dialect,
-    /// Parameters with placeholders unresolved; those of sensitive inputs lie in the vault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Map<String, Value>>,
-    /// True where the file itself gives parameters; otherwise a shared resource is taken as it is.
-    pub given: bool,
-    /// True where some parameters lie in the deployment's vault object.
-    #[serde(default)]
-    pub has_secrets: bool,
-    /// Resources of the same file that it depends on, by name, with their operation's number.
-    #[serde(default)]
-    pub dependencies: Vec<Dependency>,
-    /// Whether the resource stays when its last consumer leaves, where the file says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retain: Option<bool>,
-    /// The name that the resource had in the file before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moved_from: Option<String>,
-    /// Where parameters come from that the file does not give.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub sources: BTreeMap<String, Source>,
-}
-
-/// Where a parameter's value comes from.
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Source {
-    /// The Score file.
-    File,
-    /// The environment, for files that do not give it.
-    EnvironmentDefault,
-    /// The environment, whatever the file says.
-    EnvironmentFixed,
-    /// The pool.
-    Pool,
-}
-
-/// A resource of the same file that an acquire depends on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Dependency {
-    /// Its name in the file.
-    pub name: String,
-    /// The number of its acquire.
-    pub operation: u32,
-    /// True for `optional: true`: ordered after it, not failing with it.
-    #[serde(default)]
-    pub weak: bool,
-}
-
-/// What an operation lets go of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReleaseRequest {
-    /// The resource.
-    pub resource: ResourceId,
-    /// The consumer that leaves; none where a resource without consumers itself is to go.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consumer: Option<ConsumerKey>,
-}
-
-/// What an operation is asked to do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "action")]
-pub enum Request {
-    /// See [`Action::Acquire`].
-    Acquire(Box<AcquireRequest>),
-    /// See [`Action::Release`].
-    Release(ReleaseRequest),
-}
-
 /// How many objects a terraform run added, changed and destroyed.
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -345,104 +260,6 @@ impl From<crate::Refusal> for Failure {
     fn from(refusal: crate::Refusal) -> Self {
         Self::new(refusal.code, refusal.detail)
     }
-}
-
-/// Why an operation ended with its effect.
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Reason {
-    /// For a person; never holds a secret.
-    pub text: String,
-    /// The parameters that change.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parameters: Vec<ParameterChange>,
-    /// What matching looked at, the oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub candidates: Vec<Weighed>,
-    /// Who else uses the resource.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub users: Vec<String>,
-    /// In a dry run: what else may happen, as something is not known yet.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub otherwise: Vec<Prospect>,
-    /// In a dry run: what decides between them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub decided_by: Vec<String>,
-}
-
-/// What a dry run says of an operation.
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Prospect {
-    /// See [`Effect::Created`].
-    Created,
-    /// See [`Effect::Linked`].
-    Linked,
-    /// See [`Effect::Updated`].
-    Updated,
-    /// See [`Effect::Unchanged`].
-    Unchanged,
-    /// See [`Effect::Released`].
-    Released,
-    /// See [`Effect::Destroyed`].
-    Destroyed,
-    /// See [`Effect::Retained`].
-    Retained,
-    /// Others use the resource, and it would have to change.
-    Conflict,
-    /// It fails for another reason.
-    Failed,
-    /// Something that it depends on does not succeed.
-    Skipped,
-}
-
-impl From<Effect> for Prospect {
-    fn from(effect: Effect) -> Self {
-        match effect {
-            Effect::Created => Self::Created,
-            Effect::Linked => Self::Linked,
-            Effect::Updated => Self::Updated,
-            Effect::Unchanged => Self::Unchanged,
-            Effect::Released => Self::Released,
-            Effect::Destroyed => Self::Destroyed,
-            Effect::Retained => Self::Retained,
-        }
-    }
-}
-
-/// A parameter that changes.
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ParameterChange {
-    /// The parameter.
-    pub name: String,
-    /// What it is; `null` where it is nothing, or sensitive.
-    #[cfg_attr(feature = "schema", schema(value_type = Object))]
-    pub from: Value,
-    /// What it shall be; `null` where it is nothing, sensitive, or not known yet.
-    #[cfg_attr(feature = "schema", schema(value_type = Object))]
-    pub to: Value,
-    /// True where neither is shown.
-    #[serde(default)]
-    pub sensitive: bool,
-}
-
-/// A candidate of matching.
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Weighed {
-    /// The resource.
-    #[cfg_attr(feature = "schema", schema(value_type = String))]
-    pub resource: ResourceId,
-    /// Its name.
-    pub name: String,
-    /// Why it was not taken; none for the one that was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
 }
 
 /// An operation.

@@ -202,6 +202,6 @@ async fn a_password_is_in_one_private_file_of_the_work_folder_and_in_no_prepared
     };
     assert_eq!(with_password(&bench.folder.path().join("prepared")), Vec::<PathBuf>::new());
     let record = work.path().join(".terraform/terraform.tfstate");
-    assert_eq!(with_password(work.path()), [record.clone()]);
+    assert_eq!(with_password(work.path()), std::slice::from_ref(&record));
     assert_eq!(fs::metadata(&record).expect("the record").permissions().mode() & 0o777, 0o600);
 }
