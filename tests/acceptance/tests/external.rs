@@ -1,6 +1,7 @@
 //! Resources that Conductor did not make: used, never changed, never destroyed.
 
 use conductor_acceptance::{Answer, Stack, unique};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 fn file(resources: Value) -> String {
@@ -173,4 +174,32 @@ async fn a_registration_that_breaks_a_rule_is_refused_at_its_place() {
     register(&stack, &environment, long).await.is_problem(413, "output_too_large");
     register(&stack, &environment, json!({"type": "db", "colour": "red"})).await.is_problem(400, "body_invalid");
     assert!(stack.all(&format!("/v1/resources?environment={environment}")).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_same_request_with_the_same_key_registers_once() {
+    let stack = Stack::load();
+    let body = json!({
+        "environment": stack.environment().await,
+        "type": "note",
+        "existingResourceId": unique("arn"),
+        "outputs": {"text": "there"},
+    });
+    let key = unique("key");
+    let post = async |body: &Value| stack.json(Method::POST, "/v1/resources", &[("idempotency-key", &key)], body).await;
+    let first = post(&body).await.expect(201);
+    assert_eq!(post(&body).await.expect(201).text("id"), first.text("id"));
+    let mut other = body.clone();
+    other["existingResourceId"] = json!(unique("arn"));
+    post(&other).await.is_problem(422, "idempotency_key_reused");
+    stack.post("/v1/resources", &body).await.is_problem(409, "resource_exists");
+
+    let consumer = json!({"environment": body["environment"], "application": unique("app")});
+    let path = format!("/v1/resources/{}/consumers", first.text("id"));
+    let key = unique("key");
+    let post = async || stack.json(Method::POST, &path, &[("idempotency-key", &key)], &consumer).await;
+    let added = post().await.expect(201).text("id");
+    assert_eq!(post().await.expect(201).text("id"), added);
+    stack.post(&path, &consumer).await.expect(200);
+    assert_eq!(stack.consumers(&first.text("id")).await.len(), 1);
 }

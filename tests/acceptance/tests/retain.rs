@@ -1,6 +1,6 @@
 //! What stays although nobody uses it any more: because the file says so, or because the environment is protected.
 
-use conductor_acceptance::{Dialect, Stack, unique};
+use conductor_acceptance::{Dialect, Stack, TINY, unique};
 use serde_json::{Value, json};
 
 const ONE: &str = "resources: {one: {type: note}}";
@@ -120,4 +120,33 @@ async fn what_others_use_may_be_let_go_of_in_a_protected_environment() {
     stack.teardown(&two, &environment).await.failed("environment_protected");
     let kept = stack.resource(&id).await;
     assert_eq!((&kept["status"], &kept["consumers"][0]["application"]), (&json!("Active"), &Value::from(two)));
+}
+
+#[tokio::test]
+async fn what_its_template_retains_stays_until_it_is_deleted_by_hand() {
+    let stack = Stack::load();
+    let (application, environment, kind) = (unique("app"), stack.environment().await, stack.template(TINY).await);
+    let path = format!("/v1/resource-templates/{kind}/versions/1.0.0");
+    let changed = stack.patch(&path, &json!({"retain": true})).await.expect(200);
+    assert_eq!((&changed.body["retain"], &changed.body["state"]), (&json!(true), &json!("Active")));
+    let score = |more: Value| {
+        let mut resource = json!({"type": kind});
+        resource.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));
+        Dialect::Own.file(&json!({"one": resource}))
+    };
+    let id = stack.run(&application, &environment, &score(json!({}))).await.succeeded().resource_id("one");
+    let path = format!("/v1/resources/{id}");
+    stack.delete(&path).await.is_problem(409, "resource_in_use");
+    assert_eq!(stack.teardown(&application, &environment).await.succeeded().outcome("one"), "retained");
+
+    protect(&stack, &environment, true).await;
+    let refused = stack.delete(&path).await.expect(202).text("id");
+    stack.finished(&refused).await.failed("environment_protected");
+    let gone = stack.delete(&format!("{path}?allowDestroy=true")).await.expect(202).text("id");
+    let gone = stack.finished(&gone).await.succeeded();
+    assert_eq!(gone.0["kind"], "release");
+    assert_eq!(stack.resource(&id).await["status"], "Deleted");
+
+    let not = stack.run(&application, &environment, &score(json!({"retain": false}))).await.succeeded();
+    assert_eq!(stack.resource(&not.resource_id("one")).await["retain"], false);
 }

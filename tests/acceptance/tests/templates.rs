@@ -1,6 +1,7 @@
 //! Resource templates: published once, immutable, and what their versions mean for resources.
 
 use conductor_acceptance::{Stack, TINY, template_zip, unique};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// A version of a template with one text, whose output says which version made it.
@@ -145,4 +146,20 @@ async fn a_template_with_deprecated_versions_alone_still_serves_the_resources_th
     set(&stack, &name, "1.0.0", "Deprecated").await;
     let done = stack.run(&application, &environment, &score("b")).await.succeeded();
     assert_eq!((done.outcome("one"), done.resource_id("one")), ("updated", id));
+}
+
+#[tokio::test]
+async fn a_version_says_which_program_runs_it() {
+    let stack = Stack::load();
+    let (name, archive) = (unique("type"), template_zip(&[("main.tf", TINY)]));
+    let put = async |query: &str| {
+        let path = format!("/v1/resource-templates/{name}/versions/1.0.0{query}");
+        let zip = [("content-type", "application/zip")];
+        stack.send(Method::PUT, &path, &zip, archive.clone()).await
+    };
+    put("?engine=pulumi").await.is_problem(400, "query_invalid");
+    let made = put("?engine=tofu").await.expect(201);
+    assert_eq!(made.body["engine"], "tofu");
+    put("").await.is_problem(409, "template_version_exists");
+    assert_eq!(put("?engine=tofu").await.expect(200).body, made.body);
 }

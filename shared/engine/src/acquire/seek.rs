@@ -22,6 +22,8 @@ use crate::{Engine, Error};
 
 /// Candidates that are read at a time.
 const CANDIDATES_AT_ONCE: usize = 25;
+/// Free members of a pool that are read at a time.
+const MEMBERS_AT_ONCE: usize = 5;
 /// Candidates that an operation's reason tells of.
 const MAX_TOLD: usize = 20;
 
@@ -242,10 +244,7 @@ impl<P: Ports> Engine<P> {
         }
         let pool = picture.pool.as_ref().filter(|pool| !pool.closing).ok_or_else(unknown)?;
         let mut target = Target::new(None, own(Mode::Pool, pool.key.name.as_str(), id), id);
-        let mut free = self.free_members(caller, &pool.key).await?;
-        if !free.is_empty() {
-            let index = (self.clock.chance() * free.len() as f64) as usize;
-            let (member, found) = free.swap_remove(index.min(free.len() - 1));
+        if let Some((member, found)) = self.free_member(caller, &pool.key).await? {
             let consumer = found.consumer.clone().ok_or(Error::Conflict)?;
             target.claim = Some(Claim { pool: pool.clone(), member, consumer });
             // The consumer that was read with it is the pool's.
@@ -255,23 +254,26 @@ impl<P: Ports> Engine<P> {
         Ok(target)
     }
 
-    async fn free_members(&self, caller: &Caller, pool: &PoolKey) -> Result<Vec<(Versioned<Member>, Found)>, Error> {
+    /// Any member that can be claimed: they are tried from a random one on, so that claimers do not fight for one.
+    async fn free_member(&self, caller: &Caller, pool: &PoolKey) -> Result<Option<(Versioned<Member>, Found)>, Error> {
         let set = Set::Members(pool.clone(), Some(true));
-        let members: Vec<Versioned<Member>> = self.list_all(caller.organisation(), &set).await?;
-        let ids: Vec<ResourceId> = members.iter().map(|member| member.resource).collect();
-        let found = self.found(caller, &ids, &ConsumerKey::Pool(pool.clone())).await?;
+        let mut members: Vec<Versioned<Member>> = self.list_all(caller.organisation(), &set).await?;
+        let start = (self.clock.chance() * members.len() as f64) as usize;
+        let middle = start.min(members.len());
+        members.rotate_left(middle);
         let usable = |found: &Found| {
             found.resource.status == ResourceStatus::Active
                 && found.resource.reservation.is_none()
                 && found.consumer.as_ref().is_some_and(|consumer| consumer.leaving.is_none())
         };
-        Ok(found
-            .into_iter()
-            .filter(usable)
-            .filter_map(|found| {
-                let member = members.iter().find(|member| member.resource == found.resource.id)?;
-                Some((member.clone(), found))
-            })
-            .collect())
+        for some in members.chunks(MEMBERS_AT_ONCE) {
+            let ids: Vec<ResourceId> = some.iter().map(|member| member.resource).collect();
+            for found in self.found(caller, &ids, &ConsumerKey::Pool(pool.clone())).await?.into_iter().filter(usable) {
+                if let Some(member) = some.iter().find(|member| member.resource == found.resource.id) {
+                    return Ok(Some((member.clone(), found)));
+                }
+            }
+        }
+        Ok(None)
     }
 }
