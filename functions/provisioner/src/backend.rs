@@ -60,6 +60,10 @@ impl Backends {
             );
             return Err(Failure::new(Code::Internal, detail));
         }
+        if !spec.owns_secret(&job.organisation, &resource.environment) {
+            let detail = "the environment names a secret of another environment";
+            return Err(Failure::new(Code::CredentialsRefused, detail));
+        }
         let object = spec.object(&job.organisation, &resource.environment, resource.id);
         let credentials = match spec.credentials_secret() {
             Some(secret) => self.credentials(spec.kind(), secret).await?,

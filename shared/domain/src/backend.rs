@@ -169,6 +169,17 @@ impl BackendSpec {
         faults.0
     }
 
+    /// The prefix of the secrets that an environment may name.
+    pub fn secrets_of(organisation: &OrganisationName, environment: &EnvironmentName) -> String {
+        format!("{SECRET_PREFIX}{organisation}/{environment}/")
+    }
+
+    /// Whether an environment may use the secret that it names: only one of its own.
+    pub fn owns_secret(&self, organisation: &OrganisationName, environment: &EnvironmentName) -> bool {
+        let prefix = Self::secrets_of(organisation, environment);
+        self.credentials_secret().is_none_or(|secret| secret.starts_with(&prefix))
+    }
+
     /// What the backend itself calls the state of a resource: a key, a URL, a workspace or a path.
     pub fn object(&self, organisation: &OrganisationName, environment: &EnvironmentName, id: ResourceId) -> String {
         let key = key(organisation, environment, id);

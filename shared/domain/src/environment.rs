@@ -60,7 +60,7 @@ pub struct EnvironmentSpec {
     /// Where the states of its resources are; the stack's own bucket where nothing is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<BackendSpec>,
-    /// Refuses to destroy anything. Kept, and not yet enforced.
+    /// Refuses to destroy anything that a request does not allow by name.
     #[serde(default)]
     pub protected: bool,
     /// When it ends. Kept, and not yet enforced.

@@ -180,7 +180,7 @@ impl<P: Ports> Engine<P> {
         {
             kept.retain = retain;
         }
-        if !scene.accepts {
+        if !scene.accepts && resource.external.is_none() {
             self.rewire(caller, claimed, &mut draft, &scene.picture, resource, &mut kept).await?;
         }
         self.hold(&mut draft, claimed, &scene.picture, &kept, Some(&scene.wish.hash));
@@ -314,11 +314,21 @@ impl<P: Ports> Engine<P> {
     ) -> Result<(), Error> {
         let wanted: BTreeSet<ResourceId> = picture.dependencies.iter().map(|dependency| dependency.id).collect();
         let there: BTreeSet<ResourceId> = resource.depends_on.iter().copied().collect();
-        if wanted == there || !self.users(caller, &picture.me, resource).await?.others.is_empty() {
+        let edge = |id: &ResourceId| Item::Consumer(*id, ConsumerKey::Resource { resource: resource.id });
+        let kept_edges: Vec<Item> = wanted.intersection(&there).map(edge).collect();
+        let edges = self.read_all::<Consumer>(caller.organisation(), &kept_edges).await?;
+        let leaving = edges.iter().flatten().any(|edge| edge.leaving.is_some());
+        if wanted == there && !leaving {
             return Ok(());
         }
-        let added: Vec<_> = picture.dependencies.iter().filter(|d| !there.contains(&d.id)).collect();
-        self.depend(caller, draft, kept, &added, false).await?;
+        let users = self.users(caller, &picture.me, resource).await?;
+        if !users.others.is_empty() {
+            return Ok(());
+        }
+        self.depend(caller, draft, kept, &picture.dependencies.iter().collect::<Vec<_>>(), false).await?;
+        for other in &users.walked {
+            draft.check(other);
+        }
         let dropped: Vec<ResourceId> = there.difference(&wanted).copied().collect();
         let edges = self.edges(caller, claimed, draft, resource, &dropped).await?;
         draft.append(claimed, edges);
@@ -363,12 +373,21 @@ impl<P: Ports> Engine<P> {
         let identities = (identity_of(&old), identity_of(&new));
         if from.mode == Mode::Dedicated {
             items.extend(identities.0.clone().map(Item::Identity));
+            items.extend(identities.1.clone().map(Item::Identity));
         }
         let mut batch = self.batch(organisation, items.clone()).await?;
         let (Some(resource), Some(consumer)) = (batch.take::<Resource>(&items[0])?, batch.take::<Consumer>(&items[1])?)
         else {
             return Err(Error::Conflict);
         };
+        if let Some(item) = items.get(3)
+            && batch.take::<Identified>(item)?.is_some()
+        {
+            let name = &claimed.operation.resource;
+            let detail =
+                format!("{name} cannot take the place of {}: a resource of that name is retained", old.resource);
+            return Err(Refusal::new(Code::ResourceExists, detail).into());
+        }
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
         let mut moved = resource.value.clone();
         if let (Some(item), (_, Some(key))) = (items.get(2), identities) {

@@ -38,6 +38,11 @@ impl<'a, P: Ports> Draft<'a, P> {
         self.write(value, Expect::Version(read.version.clone()))
     }
 
+    /// Gives a record a new version and nothing else, so that whoever decides by it at this moment reads again.
+    pub fn touch<T: Entity>(&mut self, read: &Versioned<T>) {
+        self.update(read, read.value.clone());
+    }
+
     /// Creates or updates, as there was one or not.
     pub fn put<T: Entity>(&mut self, read: Option<&Versioned<T>>, value: T) -> Versioned<T> {
         match read {

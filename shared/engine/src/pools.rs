@@ -161,16 +161,20 @@ impl<P: Ports> Engine<P> {
         if pool.object.is_none() && !hidden.is_empty() {
             let object = format!("pools/{}/{}/{}", key.environment, key.name, self.clock.fresh_id().simple());
             self.vault.put(&object, Value::Object(hidden).to_string().into_bytes()).await?;
-            self.vault.keep(&object).await?;
             pool.object = Some(object);
         }
         pool.updated_at = now;
+        let object = pool.object.clone();
         let mut draft = self.draft(caller, None);
-        draft.check(&environment);
+        // Whoever deletes the environment at this moment has not seen the pool.
+        draft.touch(&environment);
         let record = draft.put(read.as_ref(), pool);
         let action = if read.is_some() { "pool.changed" } else { "pool.created" };
         draft.audit(Subject::Pool(key.clone()), action, None);
         draft.commit().await?;
+        if let Some(object) = &object {
+            self.vault.keep(object).await?;
+        }
         Ok(PutOutcome { record, created: read.is_none() })
     }
 
@@ -446,8 +450,9 @@ fn pool_values(
         if fixed.get(name).is_some_and(|_| spec.parameters.get(name).is_some_and(|given| given != value)) {
             faults.push(Fault::at(format!("/parameters/{name}"), format!("the environment fixes {name:?}")));
         }
-        if value.to_string().contains("${") {
-            let detail = format!("{name}: a pool's parameters have no placeholders");
+        let text = value.to_string();
+        if text.contains("${") || text.contains("$$") {
+            let detail = format!("{name}: a pool's parameters have no placeholders, and so no `${{` and no `$$`");
             faults.push(Fault::at(format!("/parameters/{name}"), detail));
         }
     }

@@ -62,6 +62,7 @@ pub struct Idempotency {
     /// SHA-256 of the request, hex.
     pub request: String,
     /// The id of what the request made.
+    #[serde(alias = "deployment")]
     pub made: String,
     /// When the key may be used anew.
     pub expires_at: Timestamp,

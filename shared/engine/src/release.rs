@@ -2,7 +2,7 @@
 
 use conductor_domain::consumer::{Consumer, ConsumerKey, Holding};
 use conductor_domain::environment::Environment;
-use conductor_domain::ids::ResourceId;
+use conductor_domain::ids::{OperationId, ResourceId};
 use conductor_domain::operation::{During, Effect, Operation, Prospect, Reason, ReleaseRequest};
 use conductor_domain::pool::Member;
 use conductor_domain::principal::Caller;
@@ -36,10 +36,11 @@ pub(crate) enum Decision {
     Destroy,
 }
 
-/// The last consumer takes the resource along, unless it is retained; where no consumer is named, the resource itself is
-/// to go, and goes if nobody uses it. Pure.
+/// The last consumer takes the resource along, unless it is retained; what nobody ever had is not. Where no consumer is
+/// named, the resource itself is to go, and goes if nobody uses it. Pure.
 pub(crate) fn decide(resource: &Resource, request: &ReleaseRequest, is_consumer: bool, claimed: &Claimed) -> Decision {
     let itself = request.consumer.is_none();
+    let unused = matches!(request.consumer, Some(ConsumerKey::Pool(_)));
     let reserved = resource.reservation.as_ref();
     if resource.status == ResourceStatus::Deleted || !(is_consumer || itself) {
         Decision::Gone
@@ -47,7 +48,7 @@ pub(crate) fn decide(resource: &Resource, request: &ReleaseRequest, is_consumer:
         Decision::Wait
     } else if resource.consumers > u32::from(is_consumer) {
         Decision::Leave
-    } else if resource.external.is_some() || (resource.retain && !itself) {
+    } else if resource.external.is_some() || (resource.retain && !itself && !unused) {
         Decision::Retain
     } else {
         Decision::Destroy
@@ -272,9 +273,10 @@ pub(crate) fn without(dependent: &Resource, id: ResourceId) -> Resource {
 
 /// True where a resource of a protected environment may be destroyed: the request names it, or nobody ever had it.
 fn may_go(claimed: &Claimed, resource: &Resource) -> bool {
+    let operation = claimed.operation.resource.as_str();
     // What another one took the place of goes by the name that it had.
-    let operation = claimed.operation.resource.split('~').next();
-    let named = |name: &String| Some(name.as_str()) == operation || *name == resource.name;
+    let before = operation.rsplit_once('~').filter(|(_, id)| id.parse::<OperationId>().is_ok()).map(|(name, _)| name);
+    let named = |name: &String| name == operation || Some(name.as_str()) == before || *name == resource.name;
     claimed.deployment.lane.pool().is_some() || claimed.deployment.options.allow_destroy.iter().any(named)
 }
 

@@ -1,6 +1,6 @@
 //! Resources by hand: registered, published, consumed and let go over the API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -15,13 +15,13 @@ use conductor_domain::principal::Caller;
 use conductor_domain::resource::{
     MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent, ResourceStatus, StateLocation,
 };
-use conductor_domain::template::{MAX_PARAMETERS, TemplateName};
+use conductor_domain::template::{MAX_PARAMETERS, Template, TemplateName, TemplateVersion};
 use conductor_domain::{Code, Refusal};
 
 use crate::commit::Precondition;
 use crate::idempotency::IdempotencyKey;
 use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
-use crate::record::{Idempotency, Identified, Item, Resident, Set};
+use crate::record::{Identified, Item, Resident, Set};
 use crate::submit::Submission;
 use crate::{Engine, Error};
 
@@ -64,14 +64,11 @@ impl<P: Ports> Engine<P> {
         new: NewExternal,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<ResourceId, Error> {
-        let (used, made) = self.repeated(caller, idempotency.as_ref()).await?;
-        if let Some(made) = made {
-            return made.parse().map_err(|_| StoreError::Unreadable(format!("{made:?} is not a resource")).into());
-        }
         check_external(&new)?;
+        let id = ResourceId::from_untyped_uuid(self.clock.fresh_id());
         let mut tries = self.tries();
         loop {
-            match self.try_register(caller, &new, idempotency.as_ref(), used.as_ref()).await {
+            match self.try_register(caller, id, &new, idempotency.as_ref()).await {
                 Err(Error::Conflict) => self.again(&mut tries).await?,
                 done => return done,
             }
@@ -81,10 +78,14 @@ impl<P: Ports> Engine<P> {
     async fn try_register(
         &self,
         caller: &Caller,
+        id: ResourceId,
         new: &NewExternal,
         idempotency: Option<&IdempotencyKey>,
-        used: Option<&Versioned<Idempotency>>,
     ) -> Result<ResourceId, Error> {
+        let (used, made) = self.repeated(caller, idempotency).await?;
+        if let Some(made) = made {
+            return made.parse().map_err(|_| StoreError::Unreadable(format!("{made:?} is not a resource")).into());
+        }
         let new = new.clone();
         let environment_item = Item::Environment(new.environment.clone());
         let environment: Option<Versioned<Environment>> = self.read(caller.organisation(), environment_item).await?;
@@ -92,7 +93,6 @@ impl<P: Ports> Engine<P> {
             let detail = format!("there is no environment {}", new.environment);
             Refusal::at(Code::EnvironmentUnknown, vec![Fault::at("/environment", detail)])
         })?;
-        let id = ResourceId::from_untyped_uuid(self.clock.fresh_id());
         let kind = new.template.kind().to_owned();
         let (mode, identity) = match &new.name {
             Some(name) => (Mode::Shared, IdentityKey::shared(&new.environment, name)),
@@ -136,27 +136,55 @@ impl<P: Ports> Engine<P> {
         let (hidden, shown): (BTreeMap<_, _>, BTreeMap<_, _>) =
             new.outputs.into_iter().partition(|(_, (_, sensitive))| *sensitive);
         let sensitive: Vec<String> = hidden.keys().cloned().collect();
-        let mut object = None;
-        if !hidden.is_empty() {
-            let values: Map<String, Value> = hidden.into_iter().map(|(name, (value, _))| (name, value)).collect();
-            let name = format!("resources/{id}/outputs/registered");
-            self.vault.put(&name, Value::Object(values).to_string().into_bytes()).await?;
-            self.vault.keep(&name).await?;
-            object = Some(name);
-        }
+        let hidden = hidden.into_iter().map(|(name, (value, _))| (name, value)).collect();
+        let object = self.hide(format!("resources/{id}/outputs/registered"), hidden).await?;
         let values = shown.into_iter().map(|(name, (value, _))| (name, value)).collect();
+        let outputs = Outputs { resource: id, values, sensitive, object };
+
         let hash = self.parameters_hash(&new.parameters).await?;
+        let secret = self.secret_inputs(caller, &resource.template).await?;
+        let (hidden, values): (Map<String, Value>, Map<String, Value>) =
+            new.parameters.into_iter().partition(|(name, _)| secret.contains(name));
+        let sensitive = hidden.keys().cloned().collect();
+        let object = self.hide(format!("resources/{id}/parameters/registered"), hidden).await?;
+        let parameters = Parameters { resource: id, values, sensitive, object, hash };
+        let objects: Vec<String> = outputs.object.iter().chain(&parameters.object).cloned().collect();
         let mut draft = self.draft(caller, None);
-        draft.check(&environment);
+        // Whoever deletes or moves the environment at this moment has not seen the resource.
+        draft.touch(&environment);
         draft.create(Identified { key: identity, resource: id });
         draft.create(Resident { environment: new.environment, resource: id });
-        draft.create(Outputs { resource: id, values, sensitive, object });
-        draft.create(Parameters { resource: id, values: new.parameters, sensitive: Vec::new(), object: None, hash });
+        draft.create(outputs);
+        draft.create(parameters);
         draft.audit_resource(&resource, "resource.registered");
         draft.create(resource);
-        draft.remember(idempotency, used, id);
+        draft.remember(idempotency, used.as_ref(), id);
         draft.commit().await?;
+        for object in &objects {
+            self.vault.keep(object).await?;
+        }
         Ok(id)
+    }
+
+    /// Puts sensitive values into the vault; nothing, where there are none.
+    async fn hide(&self, object: String, values: Map<String, Value>) -> Result<Option<String>, Error> {
+        if values.is_empty() {
+            return Ok(None);
+        }
+        self.vault.put(&object, Value::Object(values).to_string().into_bytes()).await?;
+        Ok(Some(object))
+    }
+
+    /// The inputs that a type calls sensitive, where it has a template.
+    async fn secret_inputs(&self, caller: &Caller, name: &TemplateName) -> Result<BTreeSet<String>, Error> {
+        let template: Option<Versioned<Template>> =
+            self.read(caller.organisation(), Item::Template(name.clone())).await?;
+        let newest = template.and_then(|template| template.versions.keys().next_back().cloned());
+        let Some(version) = newest else { return Ok(BTreeSet::new()) };
+        let item = Item::TemplateVersion(name.clone(), version);
+        let version: Option<Versioned<TemplateVersion>> = self.read(caller.organisation(), item).await?;
+        let inputs = version.map(|version| version.value.interface.inputs).unwrap_or_default();
+        Ok(inputs.into_iter().filter(|(_, input)| input.sensitive).map(|(name, _)| name).collect())
     }
 
     /// Ends a resource that nobody uses: one that was registered is forgotten at once, any other is destroyed by a
@@ -175,6 +203,11 @@ impl<P: Ports> Engine<P> {
             let consumer = self.left_behind(caller, &read).await?;
             if read.consumers > u32::from(consumer.is_some()) {
                 return Err(self.in_use(caller, &read).await?.into());
+            }
+            if consumer.is_some() && read.retain {
+                let mut draft = self.draft(caller, None);
+                draft.update(&read, Resource { retain: false, ..read.value.clone() });
+                draft.commit().await?;
             }
             if read.external.is_none() {
                 let submission = Submission::release(&read, consumer, allow_destroy);
@@ -276,7 +309,6 @@ impl<P: Ports> Engine<P> {
         new: NewConsumer,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<(Consumer, bool), Error> {
-        let (used, made) = self.repeated(caller, idempotency.as_ref()).await?;
         let environment = self.read::<Environment>(caller.organisation(), Item::Environment(new.environment.clone()));
         if environment.await?.is_none() {
             let detail = format!("there is no environment {}", new.environment);
@@ -286,6 +318,7 @@ impl<P: Ports> Engine<P> {
             ConsumerKey::Api { environment: new.environment, application: new.application, workload: new.workload };
         let mut tries = self.tries();
         loop {
+            let (used, made) = self.repeated(caller, idempotency.as_ref()).await?;
             let read = self.resource_record(caller, id).await?;
             let item = Item::Consumer(id, key.clone());
             let there: Option<Versioned<Consumer>> = self.read(caller.organisation(), item).await?;

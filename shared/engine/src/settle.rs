@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use conductor_domain::consumer::ConsumerKey;
 use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentStatus, Ending, Releases, ending};
 use conductor_domain::ids::{DeploymentId, ResourceId};
-use conductor_domain::lane::{Lane, LanePlace};
+use conductor_domain::lane::{Lane, LaneOf, LanePlace};
 use conductor_domain::operation::{Operation, OperationEvent, OperationStatus, Request, WaitingFor};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Resource, Waiter};
@@ -301,7 +301,13 @@ impl<P: Ports> Engine<P> {
                 next = after.map(|place| place.deployment);
                 // Whose turn it is now may be cancelled at this moment.
                 after.into_iter().for_each(|place| draft.check(place));
-                draft.update(lane, Lane { current: next, ..lane.value.clone() });
+                match (&lane.key.of, next) {
+                    // Nobody submits there any more once the resource is gone, and whoever does makes it anew.
+                    (LaneOf::Resource(_), None) => draft.delete(lane),
+                    _ => {
+                        draft.update(lane, Lane { current: next, ..lane.value.clone() });
+                    }
+                }
             }
             Some(lane) => draft.check(lane),
             None => {}

@@ -270,7 +270,7 @@ impl<P: Ports> Engine<P> {
         let lane: Option<Versioned<Lane>> = batch.take(&lane_item)?;
         let application: Option<Versioned<Application>> = batch.take_if(application_item.as_ref())?;
         let number = lane.as_ref().map_or(1, |lane| lane.next);
-        let overtaken = submission.retry_of.is_some_and(|(_, tried)| number != tried + 1);
+        let overtaken = lane.is_some() && submission.retry_of.is_some_and(|(_, tried)| number != tried + 1);
         let upkeep_runs =
             submission.kind == DeploymentKind::Pool && lane.as_ref().is_some_and(|lane| lane.current.is_some());
         if overtaken || upkeep_runs {

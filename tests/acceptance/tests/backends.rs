@@ -87,13 +87,19 @@ async fn a_state_is_made_changed_and_emptied_on_an_http_server() {
 async fn a_backends_credentials_come_from_a_secret_and_show_nowhere() {
     let stack = Stack::load();
     let server = StateServer::start(Some(AUTHORIZATION));
-    let (client, secret) = (secrets(&stack), format!("conductor/{}", unique("http")));
+    let (client, environment) = (secrets(&stack), unique("env"));
+    let secret = format!("conductor/default/{environment}/http");
     let content = json!({"username": "conductor", "password": PASSWORD}).to_string();
     client.create_secret().name(&secret).secret_string(content).send().await.expect("the secret is made");
     let address = format!("{}/states", server.url());
     let backend = json!({"type": "http", "address": address, "credentialsSecret": secret});
-    let (application, environment) = (unique("app"), environment(&stack, &backend).await);
-    let tiny = stack.template(TINY).await;
+    let path = format!("/v1/environments/{environment}");
+    stack.put(&path, &json!({"backend": backend})).await.expect(201);
+    let mut other = backend.clone();
+    other["credentialsSecret"] = json!("conductor/default/another/http");
+    let refused = stack.put(&path, &json!({"backend": other})).await;
+    refused.points_at("another's secret", 400, "body_invalid", "/backend/credentialsSecret");
+    let (application, tiny) = (unique("app"), stack.template(TINY).await);
     let score = format!("resources: {{one: {{type: {tiny}, params: {{text: hello}}}}}}");
     let done = stack.run(&application, &environment, &score).await.succeeded();
     let (_, state) = kept(&stack, &server, &done.resource_id("one")).await;

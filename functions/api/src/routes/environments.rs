@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use conductor_domain::backend::BackendSpec;
+use conductor_domain::code::Fault;
 use conductor_domain::environment::EnvironmentSpec;
 use conductor_domain::name::EnvironmentName;
 use conductor_domain::{Code, Refusal};
@@ -45,7 +46,12 @@ async fn put(
     IfMatch(precondition): IfMatch,
     Body(spec): Body<EnvironmentSpec>,
 ) -> Result<Response, Refused> {
-    let faults = spec.backend.as_ref().map(BackendSpec::check).unwrap_or_default();
+    let mut faults = spec.backend.as_ref().map(BackendSpec::check).unwrap_or_default();
+    let organisation = caller.organisation();
+    if faults.is_empty() && spec.backend.as_ref().is_some_and(|backend| !backend.owns_secret(organisation, &name)) {
+        let rule = format!("the secret's name must begin with {}", BackendSpec::secrets_of(organisation, &name));
+        faults.push(Fault::at("/backend/credentialsSecret", rule));
+    }
     if !faults.is_empty() {
         return Err(Refusal::at(Code::BodyInvalid, faults).into());
     }

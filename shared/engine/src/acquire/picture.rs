@@ -14,7 +14,7 @@ use conductor_domain::operation::{AcquireRequest, Effect, Operation, OperationSt
 use conductor_domain::pool::{Pool, PoolKey};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Outputs, Parameters, Resource};
-use conductor_domain::score::{self, PlaceholderError, Sharing};
+use conductor_domain::score::{self, PlaceholderError, Root, Sharing};
 use conductor_domain::template::{MAX_PARAMETERS, TemplateVersion};
 use conductor_domain::{Code, Refusal};
 
@@ -327,8 +327,10 @@ fn may_change(operation: &Operation) -> bool {
     undecided || matches!(operation.effect, Some(Effect::Created | Effect::Updated))
 }
 
-/// True where the parameters of a request name an output of a resource.
+/// True where the parameters of a request name a resource; those in the vault may.
 fn uses(request: &AcquireRequest, name: &str) -> bool {
-    request.has_secrets
-        || request.parameters.as_ref().is_some_and(|p| Value::Object(p.clone()).to_string().contains(name))
+    let parameters = Value::Object(request.parameters.clone().unwrap_or_default());
+    let found = score::references(&parameters, request.dialect, &BTreeSet::from([name])).unwrap_or_default();
+    let named = |root: &Root| matches!(root, Root::Resource { name: other, .. } if other == name);
+    request.has_secrets || found.iter().any(|(_, reference)| named(&reference.root))
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use conductor_domain::candidate::{Candidate, CandidateGuard, GraphGuard};
 use conductor_domain::consumer::{Consumer, ConsumerKey};
+use conductor_domain::environment::Environment;
 use conductor_domain::ids::ResourceId;
 use conductor_domain::operation::{During, Operation};
 use conductor_domain::pool::Member;
@@ -73,6 +74,16 @@ impl<P: Ports> Engine<P> {
             target.version.clone().ok_or_else(|| StoreError::Unreadable("nothing to make it from".to_owned()))?;
         let mut operation = claimed.operation.value.clone();
         let found = target.found.as_ref();
+        // What lives elsewhere is changed there: with that environment's role, region and backend.
+        let elsewhere =
+            found.map(|found| &found.resource.environment).filter(|name| **name != picture.environment.name);
+        let environment = match elsewhere {
+            None => picture.environment.clone(),
+            Some(name) => {
+                let read = self.read::<Environment>(caller.organisation(), Item::Environment(name.clone())).await?;
+                read.ok_or_else(|| StoreError::Unreadable(format!("the environment {name} is gone")))?.value
+            }
+        };
         let stored = found.and_then(|found| found.stored.as_ref());
         let mut resource = match found {
             Some(found) => found.resource.value.clone(),
@@ -205,7 +216,7 @@ impl<P: Ports> Engine<P> {
             depends_on,
             parameters,
             was_active,
-            environment: picture.environment,
+            environment,
             template,
             fresh: target.found.is_none(),
             resource,
@@ -226,12 +237,13 @@ impl<P: Ports> Engine<P> {
         wanted: &[&Versioned<Resource>],
         fresh: bool,
     ) -> Result<(), Error> {
-        if wanted.len() > MAX_DEPENDENCIES {
-            let detail = format!("{} would have over {MAX_DEPENDENCIES} dependencies", resource.name);
-            return Err(Refusal::new(Code::TooManyDependencies, detail).into());
-        }
         let (there, added): (Vec<_>, Vec<&Versioned<Resource>>) =
             wanted.iter().copied().partition(|dependency| resource.depends_on.contains(&dependency.id));
+        // Those that are about to go count until they have gone: all of them are let go at once when the resource goes.
+        if resource.depends_on.len() + added.len() > MAX_DEPENDENCIES {
+            let detail = format!("{} would have over {MAX_DEPENDENCIES} dependencies at once", resource.name);
+            return Err(Refusal::new(Code::TooManyDependencies, detail).into());
+        }
         let key = ConsumerKey::Resource { resource: resource.id };
         let items: Vec<Item> = there.iter().map(|dependency| Item::Consumer(dependency.id, key.clone())).collect();
         for edge in self.read_all::<Consumer>(caller.organisation(), &items).await?.into_iter().flatten() {

@@ -5,7 +5,7 @@ use conductor_domain::consumer::{Consumer, ConsumerKey};
 use conductor_domain::identity::{Identity, Mode, by_parameters, own};
 use conductor_domain::ids::{GenericUuid, ResourceId};
 use conductor_domain::operation::{AcquireRequest, Weighed};
-use conductor_domain::pool::{Member, Pool, PoolKey};
+use conductor_domain::pool::{Member, Pool};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::ResourceStatus;
 use conductor_domain::score::{Matching, Sharing};
@@ -187,6 +187,10 @@ impl<P: Ports> Engine<P> {
         matching: &Matching,
         id: ResourceId,
     ) -> Result<Target, Error> {
+        if let Some(key) = matching.match_on.iter().find(|key| wish.sensitive.contains(*key)) {
+            let detail = format!("matchOn names {key:?}, whose value comes from a sensitive output");
+            return Err(Refusal::new(Code::ParametersInvalid, detail).into());
+        }
         let organisation = caller.organisation();
         let version = picture.asked.as_ref().map(|version| &version.version);
         let criteria = |mine| Criteria { matching, values: &wish.values, version, mine };
@@ -244,7 +248,7 @@ impl<P: Ports> Engine<P> {
         }
         let pool = picture.pool.as_ref().filter(|pool| !pool.closing).ok_or_else(unknown)?;
         let mut target = Target::new(None, own(Mode::Pool, pool.key.name.as_str(), id), id);
-        if let Some((member, found)) = self.free_member(caller, &pool.key).await? {
+        if let Some((member, found)) = self.free_member(caller, pool).await? {
             let consumer = found.consumer.clone().ok_or(Error::Conflict)?;
             target.claim = Some(Claim { pool: pool.clone(), member, consumer });
             // The consumer that was read with it is the pool's.
@@ -255,8 +259,8 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Any member that can be claimed: they are tried from a random one on, so that claimers do not fight for one.
-    async fn free_member(&self, caller: &Caller, pool: &PoolKey) -> Result<Option<(Versioned<Member>, Found)>, Error> {
-        let set = Set::Members(pool.clone(), Some(true));
+    async fn free_member(&self, caller: &Caller, pool: &Pool) -> Result<Option<(Versioned<Member>, Found)>, Error> {
+        let set = Set::Members(pool.key.clone(), Some(true));
         let mut members: Vec<Versioned<Member>> = self.list_all(caller.organisation(), &set).await?;
         let start = (self.clock.chance() * members.len() as f64) as usize;
         let middle = start.min(members.len());
@@ -264,11 +268,15 @@ impl<P: Ports> Engine<P> {
         let usable = |found: &Found| {
             found.resource.status == ResourceStatus::Active
                 && found.resource.reservation.is_none()
+                // The pool itself is one of its users; another may have come by the resource's id.
+                && pool.room().is_none_or(|room| found.resource.users() <= room)
                 && found.consumer.as_ref().is_some_and(|consumer| consumer.leaving.is_none())
         };
         for some in members.chunks(MEMBERS_AT_ONCE) {
             let ids: Vec<ResourceId> = some.iter().map(|member| member.resource).collect();
-            for found in self.found(caller, &ids, &ConsumerKey::Pool(pool.clone())).await?.into_iter().filter(usable) {
+            for found in
+                self.found(caller, &ids, &ConsumerKey::Pool(pool.key.clone())).await?.into_iter().filter(usable)
+            {
                 if let Some(member) = some.iter().find(|member| member.resource == found.resource.id) {
                     return Ok(Some((member.clone(), found)));
                 }

@@ -28,7 +28,8 @@ pub(crate) fn weigh(resource: &Resource, parameters: Option<&Parameters>, criter
             return Some(format!("it is {status:?}"));
         }
     }
-    if matching.policy == MatchingPolicy::Conditional && resource.version.as_ref() != version {
+    // What is held is moved to another version in place, not left for another resource.
+    if !mine && matching.policy == MatchingPolicy::Conditional && resource.version.as_ref() != version {
         let shown = |version: Option<&semver::Version>| version.map_or("none".to_owned(), ToString::to_string);
         return Some(format!(
             "its template version is {}, wanted {}",

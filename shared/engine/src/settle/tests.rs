@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 
-use conductor_domain::consumer::ConsumerKey;
 use conductor_domain::ids::{GenericUuid, OperationId};
 use conductor_domain::operation::{ReleaseRequest, Request};
 use jiff::Timestamp;
@@ -16,7 +15,7 @@ fn waiting(depends_on: &[u32], after_acquires: bool) -> Operation {
         number: 9,
         resource: "r".to_owned(),
         kind: "note".to_owned(),
-        request: Request::Release(ReleaseRequest { resource, consumer: Some(ConsumerKey::Resource { resource }) }),
+        request: Request::Release(ReleaseRequest { resource, consumer: None }),
         status: OperationStatus::Waiting,
         waiting_for: Some(WaitingFor::Dependencies),
         entered_at: Timestamp::UNIX_EPOCH,
@@ -82,4 +81,16 @@ fn only_who_waits_for_dependencies_is_moved() {
     operation.waiting_for = None;
     operation.status = OperationStatus::Running;
     assert_eq!(decide(&operation, Releases::Go, |_| None), None);
+}
+
+#[test]
+fn an_edge_goes_also_where_the_acquires_failed() {
+    let mut operation = waiting(&[], true);
+    let resource = ResourceId::from_untyped_uuid(Uuid::nil());
+    let consumer = Some(ConsumerKey::Resource { resource });
+    operation.request = Request::Release(ReleaseRequest { resource, consumer });
+    let check = |releases, expect| assert_eq!(decide(&operation, releases, |_| None), expect, "{releases:?}");
+    check(Releases::Undecided, None);
+    check(Releases::Go, Some(OperationEvent::Unblocked));
+    check(Releases::Skip, Some(OperationEvent::Unblocked));
 }
