@@ -1,4 +1,4 @@
-//! What is stored: one enum over all records, and the items that name them. The store turns items into table keys.
+//! What is stored: one enum over all records, and the items that name them (`layout` turns them into keys).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! Where it is kept: the engine's ports on DynamoDB, S3 and SQS, and the system's clock.
 //!
-//! The only crate that knows a table key or a bucket's layout. It decides nothing.
+//! The only crate that knows DynamoDB, S3 and SQS. It decides nothing.
 
 mod aws;
 mod clock;

@@ -77,7 +77,7 @@ struct ResourceBody {
     kind: String,
     /// Its class; `default` where none is given.
     class: Option<String>,
-    /// Its name, for people.
+    /// The name by which files share it; without one it is found by its id alone.
     name: Option<String>,
     /// Its id where it lives.
     existing_resource_id: String,
