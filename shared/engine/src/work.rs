@@ -267,7 +267,14 @@ impl<P: Ports> Engine<P> {
                 if let Err(error) = keeper.beat(|lease| lease.terraform_ended_at = Some(lease.heartbeat_at)).await {
                     tracing::warn!(error = %Causes(&error), "the end of terraform was not recorded");
                 }
-                return Err(error);
+                if !error.is_permanent() {
+                    return Err(error);
+                }
+                // Another attempt would end like this one.
+                tracing::error!(operation = number(&claimed), error = %Causes(&error), "a run cannot be reported");
+                let Some(current) = self.still_ours(caller, &claimed).await? else { return Ok(false) };
+                self.fail(caller, &current, error.refusal().into()).await?;
+                return Ok(true);
             }
         };
         let wakes = self.settle_resource(caller, job.resource.id).await?;
