@@ -8,9 +8,6 @@ use crate::ids::ResourceId;
 use crate::name::EnvironmentName;
 use crate::score::Sharing;
 
-/// The class that is not written.
-pub const DEFAULT_CLASS: &str = "default";
-
 /// The sharing modes.
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -82,7 +79,7 @@ pub fn mode(sharing: &Sharing) -> Mode {
 
 /// The identity of what a holder asks for, or `None` where the mode has none that can be computed from the file alone:
 /// see [`by_parameters`] and [`own`] for the others. `class` is the one in force: the file's, else the environment's,
-/// else [`DEFAULT_CLASS`].
+/// else [`DEFAULT_CLASS`](crate::template::DEFAULT_CLASS).
 pub fn identity(kind: &str, class: &str, sharing: &Sharing, holder: &HoldingKey) -> Option<Identity> {
     let environment = holder.environment.as_str();
     let (mode, key, name) = match sharing {

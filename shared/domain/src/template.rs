@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::code::Fault;
-use crate::identity::DEFAULT_CLASS;
 
 mod value_type;
 pub use value_type::{Field, Mismatch, ValueType};
+
+/// The class that is not written.
+pub const DEFAULT_CLASS: &str = "default";
 
 /// Inputs that Conductor itself gives to a module that declares them; no file may set them.
 pub const RESERVED_INPUTS: [&str; 3] = ["conductor_resource_id", "conductor_name", "conductor_tags"];

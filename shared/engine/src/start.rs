@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conductor_domain::Code;
 use conductor_domain::consumer::{ConsumerKey, Holding};
 use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Releases};
 use conductor_domain::ids::DeploymentId;
@@ -17,7 +16,7 @@ use crate::plan::{Leaving, Planned, Wanted, moved, plan};
 use crate::port::{Clock, MAX_CHANGES, Objects, Ports, StoreError, Versioned, Wake};
 use crate::record::{Item, Open, Set, Subject};
 use crate::resolve::Resolved;
-use crate::submit::read_file;
+use crate::submit::{read_file, superseded_failure};
 use crate::{Causes, Engine, Error};
 
 /// Changes of a starting commit beside the operations: the deployment and its audit event.
@@ -285,11 +284,6 @@ impl<P: Ports> Engine<P> {
         ended.error = Some(error);
         self.end(caller, read, ended).await
     }
-}
-
-/// Why a deployment was stopped before it began.
-pub(crate) fn superseded_failure() -> Failure {
-    Failure::new(Code::Superseded, Code::Superseded.title())
 }
 
 /// A deployment as it will be once it has begun, and its operations.

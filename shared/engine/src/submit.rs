@@ -13,7 +13,7 @@ use conductor_domain::environment::Environment;
 use conductor_domain::ids::{DeploymentId, GenericUuid};
 use conductor_domain::lane::{Lane, LaneKey, LaneOf, LanePlace};
 use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
-use conductor_domain::operation::{MAX_OPERATIONS, ReleaseRequest};
+use conductor_domain::operation::{Failure, MAX_OPERATIONS, ReleaseRequest};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
 use conductor_domain::score::{self, ScoreFile};
@@ -23,7 +23,6 @@ use crate::idempotency::IdempotencyKey;
 use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
 use crate::record::{Idempotency, Item, Set, Subject};
 use crate::resolve::Resolved;
-use crate::start::superseded_failure;
 use crate::{Causes, Engine, Error};
 
 /// A request to deploy a Score file.
@@ -402,6 +401,11 @@ fn deployed(
         application.workloads.insert(workload.clone(), ports);
     }
     application
+}
+
+/// Why a deployment was stopped before it began.
+pub(crate) fn superseded_failure() -> Failure {
+    Failure::new(Code::Superseded, Code::Superseded.title())
 }
 
 /// Reads a Score file; every problem in it is a fault with pointer, and with line and column.

@@ -13,7 +13,7 @@ use conductor_domain::template::{Template, TemplateName, TemplateState, Template
 use conductor_domain::{Code, Refusal};
 
 use super::faults::Faults;
-use super::there::{There, unusable_from};
+use super::there::{There, template_of, unusable_from};
 use crate::port::Ports;
 use crate::record::Item;
 use crate::{Engine, Error};
@@ -29,12 +29,10 @@ pub(super) struct Choice<'a> {
 
 impl<'a> Choice<'a> {
     pub fn of(requirement: &'a Requirement, environment: &'a Environment) -> Self {
-        let defaults = environment.spec.defaults.get(&requirement.kind);
-        let class = requirement.class.as_deref().or_else(|| defaults?.class.as_deref());
         Self {
-            template: TemplateName::new(&requirement.kind, class),
+            template: template_of(requirement, environment),
             pinned: requirement.template_version.as_ref(),
-            defaults,
+            defaults: environment.spec.defaults.get(&requirement.kind),
             pool: None,
         }
     }

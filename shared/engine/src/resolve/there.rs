@@ -12,9 +12,9 @@ use conductor_domain::name::{ApplicationName, EnvironmentName, PoolName, Workloa
 use conductor_domain::pool::{Pool, PoolKey};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Outputs, Resource, ResourceStatus};
-use conductor_domain::score::{SERVICE_TYPE, ScoreFile, Sharing};
+use conductor_domain::score::{Requirement, SERVICE_TYPE, ScoreFile, Sharing};
+use conductor_domain::template::TemplateName;
 
-use super::choice::Choice;
 use crate::port::Ports;
 use crate::record::{Identified, Item};
 use crate::{Engine, Error};
@@ -81,7 +81,7 @@ impl<P: Ports> Engine<P> {
         let mut ids: BTreeMap<&str, ResourceId> = BTreeMap::new();
         let mut asked: Vec<(&str, Item)> = Vec::new();
         for (name, requirement) in file.resources.iter().filter(|(_, requirement)| requirement.kind != SERVICE_TYPE) {
-            let template = Choice::of(requirement, environment).template;
+            let template = template_of(requirement, environment);
             let old = requirement.moved_from.iter().map(|old| (name.as_str(), Item::Holding(holder(old))));
             asked.extend(old);
             asked.push((name, Item::Holding(holder(name))));
@@ -135,6 +135,13 @@ impl<P: Ports> Engine<P> {
         }
         Ok(there)
     }
+}
+
+/// The template of a requirement: its class is the file's, else the environment's.
+pub(super) fn template_of(requirement: &Requirement, environment: &Environment) -> TemplateName {
+    let defaults = environment.spec.defaults.get(&requirement.kind);
+    let class = requirement.class.as_deref().or_else(|| defaults?.class.as_deref());
+    TemplateName::new(&requirement.kind, class)
 }
 
 /// Why a resource that a file names by id cannot be used from an environment.
