@@ -232,8 +232,12 @@ fn rivals(foreseen: &mut [Foreseen]) {
     };
     let groups: Vec<Vec<usize>> = groups.into_values().filter(open).collect();
     for group in groups {
-        let all: BTreeSet<Prospect> =
+        let mut all: BTreeSet<Prospect> =
             group.iter().filter_map(|index| foreseen.get(*index)).flat_map(|one| one.prospects.clone()).collect();
+        // Whoever does not come first may find what it wants already made.
+        if all.contains(&Prospect::Created) {
+            all.insert(Prospect::Linked);
+        }
         for index in group {
             if let Some(one) = foreseen.get_mut(index) {
                 one.prospects.extend(&all);

@@ -160,8 +160,7 @@ impl<P: Ports> Engine<P> {
         }
         if pool.object.is_none() && !hidden.is_empty() {
             let object = format!("pools/{}/{}/{}", key.environment, key.name, self.clock.fresh_id().simple());
-            self.vault.put(&object, Value::Object(hidden).to_string().into_bytes()).await?;
-            pool.object = Some(object);
+            pool.object = self.hide(object, hidden).await?;
         }
         pool.updated_at = now;
         let object = pool.object.clone();

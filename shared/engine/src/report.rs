@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use conductor_domain::Code;
 use conductor_domain::consumer::{Consumer, ConsumerKey};
@@ -15,7 +15,7 @@ use conductor_domain::resource::{MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, R
 
 use crate::claim::{Appended, Claimed};
 use crate::commit::Draft;
-use crate::port::{Objects, Ports, Records, StoreError, Versioned};
+use crate::port::{Ports, Records, StoreError, Versioned};
 use crate::record::{Item, Record, Set};
 use crate::release::without;
 use crate::work::{Job, JobOutcome, Produced};
@@ -81,15 +81,9 @@ impl<P: Ports> Engine<P> {
         let mut operation = Operation { changes: produced.changes, ..claimed.operation.value.clone() };
         let (shown, hidden): (BTreeMap<_, _>, BTreeMap<_, _>) =
             produced.outputs.iter().partition(|(_, (_, sensitive))| !sensitive);
-        let mut object = None;
-        if !hidden.is_empty() {
-            let values: Map<String, Value> =
-                hidden.iter().map(|(name, (value, _))| ((*name).clone(), value.clone())).collect();
-            let name = format!("resources/{id}/outputs/{}-{}", job.operation, job.epoch);
-            self.vault.put(&name, Value::Object(values).to_string().into_bytes()).await?;
-            operation.pending_objects.push(name.clone());
-            object = Some(name);
-        }
+        let values = hidden.iter().map(|(name, (value, _))| ((*name).clone(), value.clone())).collect();
+        let object = self.hide(format!("resources/{id}/outputs/{}-{}", job.operation, job.epoch), values).await?;
+        operation.pending_objects.extend(object.clone());
         let outputs = Outputs {
             resource: id,
             values: shown.into_iter().map(|(name, (value, _))| (name.clone(), value.clone())).collect(),

@@ -166,15 +166,6 @@ impl<P: Ports> Engine<P> {
         Ok(id)
     }
 
-    /// Puts sensitive values into the vault; nothing, where there are none.
-    async fn hide(&self, object: String, values: Map<String, Value>) -> Result<Option<String>, Error> {
-        if values.is_empty() {
-            return Ok(None);
-        }
-        self.vault.put(&object, Value::Object(values).to_string().into_bytes()).await?;
-        Ok(Some(object))
-    }
-
     /// The inputs that a type calls sensitive, where it has a template.
     async fn secret_inputs(&self, caller: &Caller, name: &TemplateName) -> Result<BTreeSet<String>, Error> {
         let template: Option<Versioned<Template>> =

@@ -34,6 +34,15 @@ impl<P: Ports> Engine<P> {
         Ok(self.hash_key.get_or_init(|| key).clone())
     }
 
+    /// Puts sensitive values into the vault, as an object that is not kept yet; nothing, where there are none.
+    pub(crate) async fn hide(&self, object: String, values: Map<String, Value>) -> Result<Option<String>, Error> {
+        if values.is_empty() {
+            return Ok(None);
+        }
+        self.vault.put(&object, Value::Object(values).to_string().into_bytes()).await?;
+        Ok(Some(object))
+    }
+
     /// Reads an object of sensitive values by name; no object, no values.
     pub(crate) async fn sensitive(&self, object: Option<&str>) -> Result<BTreeMap<String, Value>, Error> {
         let Some(object) = object else { return Ok(BTreeMap::new()) };

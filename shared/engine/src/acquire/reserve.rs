@@ -22,7 +22,7 @@ use super::picture::{Me, Wish};
 use super::{Scene, Users};
 use crate::claim::Claimed;
 use crate::commit::Draft;
-use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
+use crate::port::{Clock, Ports, StoreError, Versioned};
 use crate::record::{Identified, Item, Resident, Set, Subject};
 use crate::work::{Job, Step};
 use crate::{Engine, Error};
@@ -322,13 +322,10 @@ impl<P: Ports> Engine<P> {
             .filter(|(name, _)| wish.sensitive.contains(*name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        if hidden.is_empty() {
-            return Ok(None);
-        }
         let object = format!("resources/{id}/parameters/{}-{}", claimed.operation.id, claimed.operation.epoch);
-        self.vault.put(&object, Value::Object(hidden).to_string().into_bytes()).await?;
-        operation.pending_objects.push(object.clone());
-        Ok(Some(object))
+        let object = self.hide(object, hidden).await?;
+        operation.pending_objects.extend(object.clone());
+        Ok(object)
     }
 
     /// The inputs that a resource was last given, and the names of the sensitive ones.
