@@ -12,7 +12,7 @@ export BEGAN ?= $(shell date +%s)
 say = @echo "[$$(( $$(date +%s) - $(BEGAN) )) s]"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down deploy test test-all check functions package tools
+.PHONY: help demo up down deploy redrive test test-all check functions package tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,10 @@ deploy: PROFILE = release
 deploy: functions ## the same steps into the AWS account of your credentials
 	@mkdir -p .local && $(PYTHON) -m infra.local.deploy
 	@$(MAKE) --no-print-directory furnish WHERE=
+
+redrive: WHERE ?= --local
+redrive: ## dead letters go back to their queues; with WHERE= those of the stack on AWS
+	@$(PYTHON) -m infra.redrive $(WHERE)
 
 # What a stack is given once it stands.
 .PHONY: furnish

@@ -3,7 +3,10 @@
 MiniStack runs as the leader of a session of its own, and everything that it starts (function processes, terraform,
 providers) stays in that session whatever process group it makes, also when its parent has died. So "ours" is the session.
 
-    python -m infra.local.emulator start|stop|status
+    python -m infra.local.emulator start|stop|status|restart
+
+With CONDUCTOR_PERSIST=1 at its start it keeps its state in .local/state, so that it can be restarted: it stores that only
+when it is asked to end. With CONDUCTOR_FUNCTIONS_ENDPOINT functions get that URL for AWS's, and not the emulator's own.
 """
 
 import json
@@ -21,6 +24,8 @@ from infra.local import LOCAL, REGION, ROOT
 
 RECORD = LOCAL / "ministack.json"
 LOG = LOCAL / "ministack.log"
+STATE = LOCAL / "state"
+TEMPORARY = LOCAL / "tmp"
 HOST = os.environ.get("CONDUCTOR_BIND", "127.0.0.1")
 
 
@@ -30,30 +35,50 @@ def start():
     if running:
         return running["url"]
     stop()
-    port = choose_port()
+    LOG.unlink(missing_ok=True)
+    return launch(choose_port(), os.environ)
+
+
+def restart():
+    """Ends it and everything in it, and starts it again with the state, the port and the settings that it had."""
+    record = status()
+    if not record:
+        sys.exit("MiniStack is not running")
+    if record["settings"].get("CONDUCTOR_PERSIST") != "1":
+        sys.exit("MiniStack keeps nothing over a restart: start it with CONDUCTOR_PERSIST=1")
+    end(record)
+    return launch(record["port"], record["settings"])
+
+
+def launch(port, settings):
     url = f"http://127.0.0.1:{port}"
-    temporary = LOCAL / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
+    TEMPORARY.mkdir(parents=True, exist_ok=True)
     # Functions inherit this environment, so it holds nothing that AWS would not give them.
     environment = {
         "PATH": f"{ROOT}/.venv/bin:/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(temporary),
-        "TMPDIR": str(temporary),
+        "HOME": str(TEMPORARY),
+        "TMPDIR": str(TEMPORARY),
         "LANG": "C.UTF-8",
         "BIND_HOST": HOST,
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_REGION": REGION,
-        "AWS_ENDPOINT_URL": url,
-        "AUTH": os.environ.get("CONDUCTOR_AUTH", "true"),
+        "AWS_ENDPOINT_URL": settings.get("CONDUCTOR_FUNCTIONS_ENDPOINT") or url,
+        "AUTH": settings.get("CONDUCTOR_AUTH", "true"),
         "LAMBDA_EXECUTOR": "local",
     }
-    with LOG.open("wb") as log:
+    if settings.get("CONDUCTOR_PERSIST") == "1":
+        environment |= {
+            "PERSIST_STATE": "1", "STATE_DIR": str(STATE / "services"),
+            "S3_PERSIST": "1", "S3_DATA_DIR": str(STATE / "s3"),
+        }
+    with LOG.open("ab") as log:
         process = subprocess.Popen(
             [f"{ROOT}/.venv/bin/ministack"],
             env=environment, cwd=LOCAL, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
-    RECORD.write_text(json.dumps({"pid": process.pid, "port": port, "url": url}))
+    kept = {name: value for name, value in settings.items() if name.startswith("CONDUCTOR_")}
+    RECORD.write_text(json.dumps({"pid": process.pid, "port": port, "url": url, "settings": kept}))
     until(lambda: process.poll() is not None or healthy(url), 60, "MiniStack answers")
     if process.poll() is not None:
         sys.exit(f"MiniStack ended with {process.returncode}; see {LOG.relative_to(ROOT)}")
@@ -61,16 +86,29 @@ def start():
 
 
 def stop():
-    """Ends the whole session: politely, then not, and fails if anything of it is left."""
+    """Ends it, and removes what it kept."""
     if not RECORD.exists():
         return
-    session = json.loads(RECORD.read_text())["pid"]
+    end(json.loads(RECORD.read_text()))
+    RECORD.unlink()
+    for folder in (TEMPORARY, STATE):
+        shutil.rmtree(folder, ignore_errors=True)
+    for description in LOCAL.glob("stack*.json"):
+        description.unlink()
+
+
+def end(record):
+    """Ends the whole session: politely, then not, and fails if anything of it is left."""
+    session = record["pid"]
+    if record.get("settings", {}).get("CONDUCTOR_PERSIST") == "1":
+        # Its own process alone, first: it stores its state as the last thing that it does.
+        send(signal.SIGTERM, [session] if session in members(session) else [])
+        try:
+            until(lambda: session not in members(session), 60, "MiniStack has stored its state")
+        except TimeoutError as error:
+            print(error)
     for number, seconds in ((signal.SIGTERM, 5), (signal.SIGKILL, 10)):
-        for pid in members(session):
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
+        send(number, members(session))
         try:
             until(lambda: not members(session), seconds, "the processes end")
             break
@@ -79,9 +117,14 @@ def stop():
     left = members(session)
     if left:
         sys.exit(f"still running after SIGKILL: {left}")
-    RECORD.unlink()
-    shutil.rmtree(LOCAL / "tmp", ignore_errors=True)
-    (LOCAL / "stack.json").unlink(missing_ok=True)
+
+
+def send(number, pids):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
 
 def status():
@@ -143,6 +186,8 @@ if __name__ == "__main__":
         print(f"MiniStack: {start()}")
     elif command == "stop":
         stop()
+    elif command == "restart":
+        print(f"MiniStack: {restart()}")
     elif command == "status":
         sys.exit(0 if status() else 1)
     else:

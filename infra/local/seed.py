@@ -1,6 +1,6 @@
 """Owns what a fresh stack is given: the resource templates that ship, the role of a first environment, and `dev`.
 
-    python -m infra.local.seed [--local]
+    python -m infra.local.seed [--local] [--name NAME]
 
 Doing it again changes nothing. Deployed stacks get a random external id, kept in the role's stack.
 """
@@ -13,10 +13,9 @@ import zipfile
 import boto3
 from botocore.exceptions import ClientError
 
-from infra.local import ROOT, STACK_NAME, stack as stacks
+from infra.local import ROOT, stack as stacks, target_name
 from infra.local.deploy import stack_outputs
 
-TARGET_STACK = "conductor-target"
 LOCAL_EXTERNAL_ID = "local"  # also in samconfig.toml, for environments that name no role
 
 
@@ -57,7 +56,7 @@ def archive(folder):
 
 def environment(api, stack):
     """`dev`, if it is not there: somebody may have changed it since."""
-    role, external_id = target_role(local=stack["awsEndpointUrl"] is not None)
+    role, external_id = target_role(stack)
     try:
         return api.get("/v1/environments/dev")
     except stacks.Problem as problem:
@@ -67,36 +66,43 @@ def environment(api, stack):
         "type": "development", "region": stack["region"], "credentials": {"roleArn": role, "externalId": external_id}})
 
 
-def target_role(local):
+def target_role(stack):
     """The role that the first environment works with, in this same account, and its external id."""
     cloudformation = boto3.client("cloudformation")
+    target = target_name(stack["name"])
     arguments = {
-        "StackName": TARGET_STACK,
+        "StackName": target,
         "TemplateBody": (ROOT / "infra/target-account.yaml").read_text(),
         "Capabilities": ["CAPABILITY_NAMED_IAM"],
     }
-    provisioner = {"ParameterKey": "ProvisionerRoleArn", "ParameterValue": stack_outputs(STACK_NAME)["ProvisionerRoleArn"]}
+    outputs = stack_outputs(stack["name"])
+    given = [{"ParameterKey": key, "ParameterValue": value} for key, value in (
+        ("RoleName", target),
+        ("ConductorName", stack["name"]),
+        ("ProvisionerRoleArn", outputs["ProvisionerRoleArn"]),
+        ("WorkerRoleArn", outputs["WorkerRoleArn"]),
+    )]
     try:
-        external_id = parameter("ExternalId")
+        external_id = parameter(target, "ExternalId")
         cloudformation.update_stack(
-            **arguments, Parameters=[provisioner, {"ParameterKey": "ExternalId", "UsePreviousValue": True}])
-        cloudformation.get_waiter("stack_update_complete").wait(StackName=TARGET_STACK, WaiterConfig={"Delay": 2})
+            **arguments, Parameters=[*given, {"ParameterKey": "ExternalId", "UsePreviousValue": True}])
+        cloudformation.get_waiter("stack_update_complete").wait(StackName=target, WaiterConfig={"Delay": 2})
     except ClientError as error:
         message = error.response["Error"]["Message"]
         if "does not exist" in message:
-            external_id = LOCAL_EXTERNAL_ID if local else secrets.token_hex(16)
+            external_id = LOCAL_EXTERNAL_ID if stack["awsEndpointUrl"] else secrets.token_hex(16)
             cloudformation.create_stack(
-                **arguments, Parameters=[provisioner, {"ParameterKey": "ExternalId", "ParameterValue": external_id}])
-            cloudformation.get_waiter("stack_create_complete").wait(StackName=TARGET_STACK, WaiterConfig={"Delay": 2})
+                **arguments, Parameters=[*given, {"ParameterKey": "ExternalId", "ParameterValue": external_id}])
+            cloudformation.get_waiter("stack_create_complete").wait(StackName=target, WaiterConfig={"Delay": 2})
         elif "No updates" not in message:
             raise
-    return stack_outputs(TARGET_STACK)["RoleArn"], external_id
+    return stack_outputs(target)["RoleArn"], external_id
 
 
-def parameter(name):
-    stack = boto3.client("cloudformation").describe_stacks(StackName=TARGET_STACK)["Stacks"][0]
+def parameter(target, name):
+    stack = boto3.client("cloudformation").describe_stacks(StackName=target)["Stacks"][0]
     return next(p["ParameterValue"] for p in stack["Parameters"] if p["ParameterKey"] == name)
 
 
 if __name__ == "__main__":
-    seed(stacks.load(local="--local" in sys.argv))
+    seed(stacks.chosen(__doc__))

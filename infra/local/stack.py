@@ -3,6 +3,7 @@
 Speaks to the API as any client would; where the API is closed (on AWS), requests are signed.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -13,18 +14,37 @@ import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from infra.local import LOCAL, REGION
+from infra.local import LOCAL, REGION, STACK_NAME
 
 
-def load(local=True):
+def load(local=True, name=STACK_NAME):
     """The stack's description; from here on this process's AWS clients talk to where it is."""
-    path = LOCAL / ("stack.json" if local else "deployed.json")
-    if not path.exists():
-        sys.exit(f"there is no stack: {path.name} is missing; `make {'up' if local else 'deploy'}` first")
-    stack = json.loads(path.read_text())
+    description = path(local, name)
+    if not description.exists():
+        sys.exit(f"there is no stack: {description.name} is missing; `make {'up' if local else 'deploy'}` first")
+    stack = json.loads(description.read_text())
     if local:
         use_emulator(stack["awsEndpointUrl"])
     return stack
+
+
+def path(local, name):
+    """Where a stack's description is."""
+    return LOCAL / f"{'stack' if local else 'deployed'}{'' if name == STACK_NAME else f'-{name}'}.json"
+
+
+def parser(documentation):
+    """A command line that says which stack is meant: --local for the emulator, --name where there are several."""
+    made = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--local", action="store_true")
+    made.add_argument("--name", default=STACK_NAME)
+    return made
+
+
+def chosen(documentation):
+    """The stack that the command line means."""
+    options = parser(documentation).parse_args()
+    return load(options.local, options.name)
 
 
 def use_emulator(url):

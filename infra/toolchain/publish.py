@@ -1,10 +1,9 @@
 """Owns `toolchain/` in the artifact bucket: the archives, and the manifest that names them, written last.
 
-    python -m infra.toolchain.publish [--local]
+    python -m infra.toolchain.publish [--local] [--name NAME]
 """
 
 import json
-import sys
 import time
 
 import boto3
@@ -56,4 +55,4 @@ def upload(entry, bucket):
 
 
 if __name__ == "__main__":
-    publish(stack.load(local="--local" in sys.argv)["artifactBucket"])
+    publish(stack.chosen(__doc__)["artifactBucket"])

@@ -1,4 +1,4 @@
-"""Owns probes: functions of a few lines that run with the role of one of ours."""
+"""Owns probes: calls with the role of one of our functions (in one of a few lines) or of a worker."""
 
 import io
 import json
@@ -6,6 +6,7 @@ import zipfile
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from infra.local import stack as stacks
 
@@ -56,3 +57,20 @@ def ask(stack):
     yield ask
     for name in made:
         functions.delete_function(FunctionName=name)
+
+
+@pytest.fixture(scope="session")
+def ask_as_worker(stack):
+    """ask_as_worker(service, call, …) runs one AWS call with the role of workers."""
+    taken = boto3.client("sts").assume_role(RoleArn=stack["workerRoleArn"], RoleSessionName="probe")["Credentials"]
+    session = boto3.session.Session(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+
+    def ask(service, call, **arguments):
+        try:
+            getattr(session.client(service), call)(**arguments)
+            return "allowed"
+        except ClientError as error:
+            forbidden = error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+            return "refused" if forbidden or "AccessDenied" in error.response["Error"]["Code"] else "allowed"
+
+    return ask

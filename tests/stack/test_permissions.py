@@ -8,6 +8,10 @@ import pytest
 FUNCTIONS = ("api", "provisioner", "sweeper")
 
 
+def filled(arguments, stack):
+    return {key: value.format(**stack) if isinstance(value, str) else value for key, value in arguments.items()}
+
+
 @pytest.mark.parametrize("service, call, arguments, allowed", [
     ("dynamodb", "get_item", {"TableName": "{table}", "Key": {"pk": {"S": "x"}, "sk": {"S": "x"}}}, "api provisioner sweeper"),
     ("dynamodb", "query", {"TableName": "{table}", "IndexName": "due", "KeyConditionExpression": "due_shard = :s",
@@ -15,7 +19,13 @@ FUNCTIONS = ("api", "provisioner", "sweeper")
     ("dynamodb", "scan", {"TableName": "{table}"}, ""),
     ("dynamodb", "delete_table", {"TableName": "{table}"}, ""),
     ("sqs", "receive_message", {"QueueUrl": "{deadLetterQueueUrl}"}, ""),
+    ("sqs", "receive_message", {"QueueUrl": "{workerQueueUrl}"}, ""),
+    # A delay that SQS does not take: nothing is sent.
+    ("sqs", "send_message", {"QueueUrl": "{queueUrl}", "MessageBody": "probe", "DelaySeconds": 901}, "api provisioner sweeper"),
+    ("sqs", "send_message", {"QueueUrl": "{workerQueueUrl}", "MessageBody": "probe", "DelaySeconds": 901}, "api provisioner sweeper"),
+    ("sqs", "send_message", {"QueueUrl": "{deadLetterQueueUrl}", "MessageBody": "probe", "DelaySeconds": 901}, "provisioner"),
     ("sqs", "get_queue_attributes", {"QueueUrl": "{deadLetterQueueUrl}", "AttributeNames": ["All"]}, "api"),
+    ("sqs", "get_queue_attributes", {"QueueUrl": "{workerQueueUrl}", "AttributeNames": ["All"]}, "api"),
     ("s3", "get_object", {"Bucket": "{vaultBucket}", "Key": "probe"}, "api provisioner sweeper"),
     ("s3", "delete_object", {"Bucket": "{vaultBucket}", "Key": "probe"}, ""),
     ("s3", "get_object", {"Bucket": "{artifactBucket}", "Key": "templates/probe"}, "api provisioner"),
@@ -25,9 +35,37 @@ FUNCTIONS = ("api", "provisioner", "sweeper")
     ("iam", "list_roles", {}, ""),
 ])
 def test_only_these_functions_may(service, call, arguments, allowed, stack, ask):
-    arguments = {key: value.format(**stack) if isinstance(value, str) else value for key, value in arguments.items()}
+    arguments = filled(arguments, stack)
     answers = {function: ask(function, service, call, **arguments) for function in FUNCTIONS}
     assert [function for function in FUNCTIONS if answers[function] == "allowed"] == allowed.split()
+
+
+@pytest.mark.parametrize("service, call, arguments, expected", [
+    ("dynamodb", "get_item", {"TableName": "{table}", "Key": {"pk": {"S": "x"}, "sk": {"S": "x"}}}, "allowed"),
+    ("dynamodb", "scan", {"TableName": "{table}"}, "refused"),
+    ("sqs", "receive_message", {"QueueUrl": "{workerQueueUrl}", "VisibilityTimeout": 0}, "allowed"),
+    ("sqs", "receive_message", {"QueueUrl": "{queueUrl}"}, "refused"),
+    ("sqs", "receive_message", {"QueueUrl": "{deadLetterQueueUrl}"}, "refused"),
+    ("sqs", "send_message", {"QueueUrl": "{workerQueueUrl}", "MessageBody": "probe", "DelaySeconds": 901}, "allowed"),
+    ("sqs", "send_message", {"QueueUrl": "{deadLetterQueueUrl}", "MessageBody": "probe", "DelaySeconds": 901}, "allowed"),
+    ("s3", "get_object", {"Bucket": "{artifactBucket}", "Key": "toolchain/manifest.json"}, "allowed"),
+    ("s3", "put_object", {"Bucket": "{artifactBucket}", "Key": "toolchain/probe", "Body": ""}, "refused"),
+    ("s3", "get_object", {"Bucket": "{stateBucket}", "Key": "probe"}, "allowed"),
+    ("s3", "put_object", {"Bucket": "{stateBucket}", "Key": "probe", "Body": ""}, "refused"),
+    ("iam", "list_roles", {}, "refused"),
+])
+def test_a_worker_may_what_the_provisioner_may_on_a_queue_of_its_own(service, call, arguments, expected, stack, ask_as_worker):
+    assert ask_as_worker(service, call, **filled(arguments, stack)) == expected
+
+
+def test_a_worker_gets_the_state_role_and_target_roles(ask_as_worker, state_role, target):
+    assert ask_as_worker("sts", "assume_role", RoleArn=state_role, RoleSessionName="probe") == "allowed"
+    assert ask_as_worker("sts", "assume_role", **target, RoleSessionName="probe") == "allowed"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_function_gets_the_workers_role(function, stack, ask):
+    assert ask(function, "sts", "assume_role", RoleArn=stack["workerRoleArn"], RoleSessionName="probe") == "refused"
 
 
 @pytest.fixture
@@ -74,4 +112,5 @@ def test_a_target_role_makes_resources_and_never_touches_conductors_own(stack, a
     assert ask("provisioner", "s3", "list_objects_v2", target, Bucket=stack["stateBucket"]) == "refused"
     assert ask("provisioner", "s3", "get_object", target, Bucket=stack["vaultBucket"], Key="probe") == "refused"
     assert ask("provisioner", "dynamodb", "describe_table", target, TableName=stack["table"]) == "refused"
-    assert ask("provisioner", "sqs", "purge_queue", target, QueueUrl=stack["queueUrl"]) == "refused"
+    for queue in ("queueUrl", "workerQueueUrl", "deadLetterQueueUrl"):
+        assert ask("provisioner", "sqs", "purge_queue", target, QueueUrl=stack[queue]) == "refused"

@@ -1,8 +1,9 @@
 //! The API's configuration: read once, from the environment that `template.yaml` gives it.
 
 use conductor_domain::name::OrganisationName;
+use conductor_engine::Timings;
 use conductor_store::Names;
-use conductor_telemetry::{ConfigError, required};
+use conductor_telemetry::{ConfigError, optional, required, seconds};
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum Authorization {
 pub struct Config {
     /// Table, queue and buckets.
     pub names: Names,
+    /// How long things take.
+    pub timings: Timings,
     /// The tenant that this stack serves.
     pub organisation: OrganisationName,
     /// Who may call.
@@ -34,11 +37,13 @@ impl Config {
             names: Names {
                 table: required("TABLE_NAME")?,
                 wake_queue_url: required("WAKE_QUEUE_URL")?,
+                worker_queue_url: optional("WORKER_QUEUE_URL"),
                 vault_bucket: required("VAULT_BUCKET")?,
                 artifact_bucket: required("ARTIFACT_BUCKET")?,
                 // No operation runs here, so no state is ever located.
                 state_bucket: String::new(),
             },
+            timings: conductor_store::timings(seconds)?,
             organisation: required("ORGANISATION")?
                 .parse()
                 .map_err(|_| invalid("ORGANISATION", "a name of a-z, 0-9 and '-'"))?,

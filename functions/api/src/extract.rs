@@ -78,13 +78,32 @@ impl<T: DeserializeOwned> FromRequest<App> for KeyedBody<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
-        let json = content_type(request.headers()).is_none_or(|kind| kind == "application/json");
-        if !json {
-            return Err(Refused::new(Code::MediaTypeUnsupported, "this route takes application/json"));
-        }
+        refuse_other_than_json(request.headers())?;
         let Keyed(key, bytes) = Keyed::from_request(request, app).await?;
         Ok(Self(key, parse_json(&bytes)?))
     }
+}
+
+/// A JSON body that may be left out.
+pub struct MaybeBody<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeBody<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
+        let headers = request.headers().clone();
+        let bytes = bytes(request, app, MAX_BODY, Code::BodyTooLarge).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        refuse_other_than_json(&headers)?;
+        Ok(Self(parse_json(&bytes)?))
+    }
+}
+
+fn refuse_other_than_json(headers: &HeaderMap) -> Result<(), Refused> {
+    let json = content_type(headers).is_none_or(|kind| kind == "application/json");
+    json.then_some(()).ok_or_else(|| Refused::new(Code::MediaTypeUnsupported, "this route takes application/json"))
 }
 
 /// The `Idempotency-Key` of a request, and its bytes: the two ways in which it can be the same one again.

@@ -13,6 +13,6 @@ mod view;
 async fn main() -> Result<(), lambda_http::Error> {
     conductor_telemetry::start_logs();
     let config = config::Config::from_env()?;
-    let engine = conductor_store::engine(&conductor_store::load_config().await, config.names.clone());
+    let engine = conductor_store::engine(&conductor_store::load_config().await, config.names.clone(), config.timings);
     lambda_http::run(app::router(engine, config)).await
 }

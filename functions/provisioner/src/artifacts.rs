@@ -13,6 +13,8 @@ use conductor_terraform::module::{self, Module};
 use conductor_terraform::toolchain::{Manifest, Source, SourceError, current_platform};
 use sha2::{Digest, Sha256};
 
+use crate::fault::{Fault, call_passes};
+
 /// Where the packer writes the list of what it packed (`infra/toolchain`).
 const MANIFEST: &str = "toolchain/manifest.json";
 /// Modules that are kept open; a template is a few KB.
@@ -35,18 +37,19 @@ impl Artifacts {
         Self { s3, bucket, manifest: Mutex::default(), modules: Mutex::default() }
     }
 
-    async fn object(&self, name: &str) -> Result<Vec<u8>, Failure> {
+    async fn object(&self, name: &str) -> Result<Vec<u8>, Fault> {
         let unavailable = |detail: String| Failure::new(Code::ToolchainUnavailable, detail);
         let found = self.s3.get_object().bucket(&self.bucket).key(name).send().await;
         let object = found.map_err(|error| {
-            unavailable(format!("the artifact {name} cannot be read: {}", error.code().unwrap_or("no answer")))
+            let why = error.code().unwrap_or("no answer");
+            Fault::of_call(unavailable(format!("the artifact {name} cannot be read: {why}")), &error)
         })?;
-        let content = object.body.collect().await;
-        Ok(content.map_err(|_| unavailable(format!("the artifact {name} broke off")))?.to_vec())
+        let broken = |_| Fault::passes(unavailable(format!("the artifact {name} broke off")));
+        Ok(object.body.collect().await.map_err(broken)?.to_vec())
     }
 
     /// What is packed for this machine; `anew` reads it again, because something was missing.
-    pub async fn manifest(&self, anew: bool) -> Result<Arc<Manifest>, Failure> {
+    pub async fn manifest(&self, anew: bool) -> Result<Arc<Manifest>, Fault> {
         let kept = self.manifest.lock().ok().and_then(|kept| kept.clone());
         if let (Some(manifest), false) = (kept, anew) {
             return Ok(manifest);
@@ -62,7 +65,7 @@ impl Artifacts {
     }
 
     /// A template's module as this engine reads it: fetched once, checked against its digest.
-    pub async fn module(&self, name: &str, sha256: &str, engine: Engine) -> Result<Arc<Module>, Failure> {
+    pub async fn module(&self, name: &str, sha256: &str, engine: Engine) -> Result<Arc<Module>, Fault> {
         let kept = self.modules.lock().ok();
         let wanted = (sha256.to_owned(), engine);
         let kept = kept.and_then(|kept| kept.iter().find(|(key, _)| *key == wanted).map(|(_, module)| module.clone()));
@@ -72,7 +75,7 @@ impl Artifacts {
         let content = self.object(name).await?;
         let broken = |detail: String| Failure::new(Code::TemplateInvalid, detail);
         if hex::encode(Sha256::digest(&content)) != sha256 {
-            return Err(broken(format!("the artifact {name} is not what was published")));
+            return Err(broken(format!("the artifact {name} is not what was published")).into());
         }
         let module = module::open(&content, &module::Limits::default(), engine);
         let module = Arc::new(module.map_err(|error| broken(error.to_string()))?);
@@ -88,7 +91,10 @@ impl Source for Artifacts {
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, SourceError> {
         let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
         let request = self.s3.get_object().bucket(&self.bucket).key(key).range(range);
-        let object = request.send().await.map_err(SourceError::new)?;
-        Ok(object.body.collect().await.map_err(SourceError::new)?.into_bytes())
+        let object = request.send().await.map_err(|error| {
+            let passes = call_passes(&error);
+            SourceError::new(error, passes)
+        })?;
+        Ok(object.body.collect().await.map_err(|error| SourceError::new(error, true))?.into_bytes())
     }
 }

@@ -14,6 +14,7 @@ use conductor_terraform::project::{
 
 use crate::config::Config;
 use crate::credentials::Sessions;
+use crate::fault::Fault;
 
 /// The backend of environments that name none.
 static OWN: BackendSpec = BackendSpec::S3 {};
@@ -47,7 +48,7 @@ impl Backends {
 
     /// The backend of a job whose work folder this is, with its credentials. Refuses one that is not that with which
     /// the resource was made.
-    pub async fn choose(&self, sessions: &Sessions, job: &Job, folder: &Path) -> Result<Chosen, Failure> {
+    pub async fn choose(&self, sessions: &Sessions, job: &Job, folder: &Path) -> Result<Chosen, Fault> {
         let spec = job.environment.spec.backend.as_ref().unwrap_or(&OWN);
         let resource = &job.resource;
         let there = &resource.state_location;
@@ -58,11 +59,11 @@ impl Backends {
                 "the state of {} is at {}; the backend of the environment says {}",
                 resource.name, there.location, here.location
             );
-            return Err(Failure::new(Code::Internal, detail));
+            return Err(Failure::new(Code::Internal, detail).into());
         }
         if !spec.owns_secret(&job.organisation, &resource.environment) {
             let detail = "the environment names a secret of another environment";
-            return Err(Failure::new(Code::CredentialsRefused, detail));
+            return Err(Failure::new(Code::CredentialsRefused, detail).into());
         }
         let object = spec.object(&job.organisation, &resource.environment, resource.id);
         let credentials = match spec.credentials_secret() {
@@ -106,7 +107,7 @@ impl Backends {
             BackendSpec::Local { path: _ } if !self.emulated => {
                 let detail = "the backend `local` keeps states on the worker's own disk, which ends with the worker: it is \
                               for a stack on one machine";
-                return Err(Failure::new(Code::NotAvailable, detail));
+                return Err(Failure::new(Code::NotAvailable, detail).into());
             }
             BackendSpec::Local { path: _ } => Backend::Local { path: PathBuf::from(object) },
         };
@@ -124,15 +125,15 @@ impl Backends {
         }
     }
 
-    async fn credentials(&self, kind: &str, secret: &str) -> Result<BackendCredentials, Failure> {
+    async fn credentials(&self, kind: &str, secret: &str) -> Result<BackendCredentials, Fault> {
         let refused = |why: &str| {
             let detail = format!("the backend's credentials in the secret {secret} cannot be read: {why}");
             Failure::new(Code::CredentialsRefused, detail)
         };
         let found = self.secrets.get_secret_value().secret_id(secret).send().await;
-        let found = found.map_err(|error| refused(error.code().unwrap_or("no answer")))?;
+        let found = found.map_err(|error| Fault::of_call(refused(error.code().unwrap_or("no answer")), &error))?;
         let content = found.secret_string().ok_or_else(|| refused("it is not a text"))?;
-        BackendCredentials::parse(kind, content).map_err(|error| refused(&error.to_string()))
+        Ok(BackendCredentials::parse(kind, content).map_err(|error| refused(&error.to_string()))?)
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
+use conductor_engine::Timings;
 use conductor_store::Names;
-use conductor_telemetry::{ConfigError, optional, required};
+use conductor_telemetry::{ConfigError, optional, required, seconds};
 
 /// Everything that is set from outside.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Table, queue and buckets.
+    /// Table, queues and buckets.
     pub names: Names,
+    /// How long things take.
+    pub timings: Timings,
     /// The queue for messages that cannot be read.
     pub dead_letter_queue_url: String,
     /// The role whose sessions may touch states.
@@ -31,10 +34,12 @@ impl Config {
             names: Names {
                 table: required("TABLE_NAME")?,
                 wake_queue_url: required("WAKE_QUEUE_URL")?,
+                worker_queue_url: optional("WORKER_QUEUE_URL"),
                 vault_bucket: required("VAULT_BUCKET")?,
                 artifact_bucket: required("ARTIFACT_BUCKET")?,
                 state_bucket: required("STATE_BUCKET")?,
             },
+            timings: conductor_store::timings(seconds)?,
             dead_letter_queue_url: required("DEAD_LETTER_QUEUE_URL")?,
             state_role_arn: required("STATE_ROLE_ARN")?,
             default_target: optional("DEFAULT_TARGET_ROLE_ARN")

@@ -1,38 +1,192 @@
-//! Two short sessions for each operation: the provider's is the environment's role, the backend's may touch one state
-//! and its lock.
+//! Short sessions for each operation: the provider's is the environment's role, the backend's may touch one state and its
+//! lock.
+//!
+//! In the function their keys stand in the credentials file and outlive it. A plain worker has no deadline: its terraform
+//! asks for keys with `credential_process`, and gets those that [`Sessions::refresh`] wrote under a live lease.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_sts::Client;
 use aws_sdk_sts::error::ProvideErrorMetadata;
 use conductor_domain::Code;
-use conductor_domain::operation::Failure;
-use conductor_engine::Job;
-use conductor_terraform::project::Credentials;
+use conductor_domain::operation::{ExecutorKind, Failure};
+use conductor_engine::port::Clock;
+use conductor_engine::{Control, Job};
+use conductor_store::{AwsConfig, SystemClock};
+use conductor_terraform::project::{CREDENTIALS_FILE, Credentials, Profile, credentials_file, write_private};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-/// The shortest session that STS gives. The reservation's `dead_after` counts on it.
-const SESSION_SECONDS: i32 = 900;
+use crate::config::Config;
+use crate::fault::Fault;
+
+/// The profiles of a run.
+const BACKEND: &str = "backend";
+const PROVIDER: &str = "provider";
+/// How long sessions may take to be had, so that they end before the lease says.
+const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+/// Sessions are renewed when two thirds of their time have passed.
+const RENEWED_AFTER: (u32, u32) = (2, 3);
+/// Tries to renew in a session's time, where the first does not succeed.
+const TRIES: u32 = 30;
 
 /// Takes sessions.
 pub struct Sessions {
     sts: Client,
+    clock: SystemClock,
     state_role_arn: String,
     state_bucket: String,
     default_target: Option<(String, Option<String>)>,
+    /// How long they live.
+    time: SignedDuration,
+    /// This program, where terraform asks it for keys.
+    program: Option<PathBuf>,
+}
+
+/// The keys that one run has, by its profiles.
+pub struct Keyring {
+    folder: PathBuf,
+    /// The key of the state that the backend's session may touch, and that session, where there is one.
+    backend: Option<(String, Mutex<Credentials>)>,
+    /// Whether there is a session for the provider.
+    provider: bool,
+}
+
+impl Keyring {
+    /// The newest keys of the backend, where the state is in the stack's own bucket.
+    pub fn backend(&self) -> Option<Credentials> {
+        let (_, keys) = self.backend.as_ref()?;
+        Some(keys.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn file(&self, profile: &str) -> PathBuf {
+        printed_file(&self.folder, profile)
+    }
+}
+
+/// A session, and its end.
+struct Session {
+    keys: Credentials,
+    ends_at: Timestamp,
 }
 
 impl Sessions {
-    /// For the roles of a stack.
-    pub fn new(
-        sts: Client,
-        state_role_arn: String,
-        state_bucket: String,
-        default_target: Option<(String, Option<String>)>,
-    ) -> Self {
-        Self { sts, state_role_arn, state_bucket, default_target }
+    /// For the roles of a stack. Fails where a worker cannot find its own program.
+    pub fn new(config: &Config, aws: &AwsConfig, kind: ExecutorKind) -> io::Result<Self> {
+        let program = match kind {
+            ExecutorKind::Lambda => None,
+            ExecutorKind::Worker => Some(std::env::current_exe()?),
+        };
+        Ok(Self {
+            sts: Client::new(aws),
+            clock: SystemClock::new(),
+            state_role_arn: config.state_role_arn.clone(),
+            state_bucket: config.names.state_bucket.clone(),
+            default_target: config.default_target.clone(),
+            time: config.timings.session,
+            program,
+        })
     }
 
     /// A session that may touch one state and its lock, and nothing else.
-    pub async fn backend(&self, job: &Job, key: &str) -> Result<Credentials, Failure> {
+    pub async fn backend(&self, job: &Job, key: &str) -> Result<Credentials, Fault> {
+        self.backend_session(job, key).await.map(|session| session.keys)
+    }
+
+    /// A session of the environment's role; `None` where neither it nor the stack names one.
+    pub async fn provider(&self, job: &Job) -> Result<Option<Credentials>, Fault> {
+        Ok(self.provider_session(job).await?.map(|session| session.keys))
+    }
+
+    /// Writes the credentials file of a work folder: `backend` is the key of its state and the session for it.
+    pub fn keyring(
+        &self,
+        folder: &Path,
+        backend: Option<(String, Credentials)>,
+        provider: Option<Credentials>,
+    ) -> io::Result<Keyring> {
+        let given = [(BACKEND, backend.as_ref().map(|(_, keys)| keys)), (PROVIDER, provider.as_ref())];
+        let files = given.map(|(profile, _)| printed_file(folder, profile));
+        let mut profiles = Vec::new();
+        for ((profile, keys), file) in given.into_iter().zip(&files) {
+            let Some(keys) = keys else { continue };
+            match &self.program {
+                None => profiles.push((profile, Profile::Keys(keys))),
+                Some(program) => {
+                    write_private(file, keys.printed().as_bytes())?;
+                    profiles.push((profile, Profile::Process { program, file }));
+                }
+            }
+        }
+        write_private(&folder.join(CREDENTIALS_FILE), credentials_file(&profiles)?.as_bytes())?;
+        Ok(Keyring {
+            folder: folder.to_owned(),
+            backend: backend.map(|(key, keys)| (key, Mutex::new(keys))),
+            provider: provider.is_some(),
+        })
+    }
+
+    /// Gives a worker's terraform new keys, which end before the lease says. False where the lease is lost: it must not
+    /// run. In the function it has had them.
+    pub async fn refresh(&self, job: &Job, keyring: &Keyring, control: &Control) -> Result<bool, Fault> {
+        if self.program.is_none() {
+            return Ok(true);
+        }
+        let dead_after = self.clock.now() + self.time + MARGIN;
+        if !control.extend(dead_after).await {
+            return Ok(false);
+        }
+        let backend = async {
+            match &keyring.backend {
+                Some((key, _)) => self.backend_session(job, key).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let provider = async { if keyring.provider { self.provider_session(job).await } else { Ok(None) } };
+        let (backend, provider) = futures::future::try_join(backend, provider).await?;
+        for (profile, session) in [(BACKEND, &backend), (PROVIDER, &provider)] {
+            let Some(session) = session else { continue };
+            // This process may have been stopped for any time since the lease was extended.
+            if session.ends_at > dead_after {
+                let detail = "the session came too late to end before the lease says";
+                return Err(Fault::passes(Failure::new(Code::CredentialsRefused, detail)));
+            }
+            write_private(&keyring.file(profile), session.keys.printed().as_bytes()).map_err(|error| {
+                Fault::lasts(Failure::new(Code::Internal, format!("keys cannot be written: {error}")))
+            })?;
+        }
+        if let (Some((_, held)), Some(session)) = (&keyring.backend, backend) {
+            *held.lock().unwrap_or_else(PoisonError::into_inner) = session.keys;
+        }
+        Ok(true)
+    }
+
+    /// Refreshes a worker's keys in time, for as long as the lease is ours. Never ends.
+    pub async fn renew(&self, job: &Job, keyring: &Keyring, control: &Control) -> Infallible {
+        if self.program.is_some() {
+            let time = self.time.unsigned_abs();
+            let (part, whole) = RENEWED_AFTER;
+            let mut wait = time * part / whole;
+            loop {
+                self.clock.sleep(wait).await;
+                wait = match self.refresh(job, keyring, control).await {
+                    Ok(true) => time * part / whole,
+                    Ok(false) => break,
+                    Err(fault) => {
+                        tracing::warn!(detail = fault.failure.detail, "the keys of a run were not renewed");
+                        time / TRIES
+                    }
+                };
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn backend_session(&self, job: &Job, key: &str) -> Result<Session, Fault> {
         let bucket = format!("arn:aws:s3:::{}", self.state_bucket);
         // Terraform lists workspaces (`env:/`) at each start, and S3 answers 404 for what is not there only to those who
         // may list.
@@ -55,8 +209,7 @@ impl Sessions {
         self.assume(job, &self.state_role_arn, None, Some(policy.to_string())).await
     }
 
-    /// A session of the environment's role; `None` where neither it nor the stack names one.
-    pub async fn provider(&self, job: &Job) -> Result<Option<Credentials>, Failure> {
+    async fn provider_session(&self, job: &Job) -> Result<Option<Session>, Fault> {
         let named = job.environment.spec.credentials.as_ref();
         let named = named.map(|credentials| (credentials.role_arn.clone(), credentials.external_id.clone()));
         match named.or_else(|| self.default_target.clone()) {
@@ -71,22 +224,35 @@ impl Sessions {
         role: &str,
         external_id: Option<String>,
         policy: Option<String>,
-    ) -> Result<Credentials, Failure> {
+    ) -> Result<Session, Fault> {
         let request = self
             .sts
             .assume_role()
             .role_arn(role)
             .role_session_name(format!("conductor-{}", job.operation))
-            .duration_seconds(SESSION_SECONDS)
+            .duration_seconds(self.time.as_secs() as i32)
             .set_external_id(external_id)
             .set_policy(policy);
         let refused = |why: &str| Failure::new(Code::CredentialsRefused, format!("{role} cannot be assumed: {why}"));
-        let session = request.send().await.map_err(|error| refused(error.code().unwrap_or("no answer")))?;
+        let session = request.send().await;
+        let session = session.map_err(|error| Fault::of_call(refused(error.code().unwrap_or("no answer")), &error))?;
         let keys = session.credentials.ok_or_else(|| refused("no credentials in the answer"))?;
-        Ok(Credentials {
+        let ends_at = Timestamp::from_second(keys.expiration.secs()).map_err(|_| refused("they never end"))?;
+        let keys = Credentials {
             access_key_id: keys.access_key_id,
             secret_access_key: keys.secret_access_key,
             session_token: Some(keys.session_token),
-        })
+            expires_at: Some(ends_at.to_string()),
+        };
+        Ok(Session { keys, ends_at })
     }
+}
+
+/// What terraform runs this program for: prints a file that [`Sessions::refresh`] wrote.
+pub fn print(file: &Path) -> io::Result<()> {
+    io::stdout().write_all(&fs::read(file)?)
+}
+
+fn printed_file(folder: &Path, profile: &str) -> PathBuf {
+    folder.join(format!("{profile}.json"))
 }

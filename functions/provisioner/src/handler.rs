@@ -1,12 +1,13 @@
-//! From an SQS event to the engine: a message that cannot be read goes to the dead-letter queue, one whose work failed
-//! stays in the queue.
+//! From a message to the engine: one that cannot be read goes to the dead-letter queue, one whose work failed stays in
+//! its queue.
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use conductor_domain::operation::ExecutorKind;
 use conductor_engine::Causes;
 use conductor_engine::port::Wake;
 use conductor_store::{AwsConfig, Engine};
 use jiff::{SignedDuration, Timestamp};
-use lambda_runtime::LambdaEvent;
+use lambda_runtime::{Error, LambdaEvent};
 
 use crate::config::Config;
 use crate::executor::Terraforming;
@@ -14,7 +15,7 @@ use crate::executor::Terraforming;
 /// The most that a worker's clock may differ; leases and the fence leave this much room.
 const MAX_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
-/// What stays warm between invocations.
+/// What stays warm between messages.
 pub struct Handler {
     engine: Engine,
     executor: Terraforming,
@@ -23,18 +24,25 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// Clients and folders, made once.
-    pub fn new(config: &Config, aws: &AwsConfig) -> Result<Self, std::io::Error> {
-        Ok(Self {
-            engine: conductor_store::engine(aws, config.names.clone()),
-            executor: Terraforming::new(config, aws)?,
-            sqs: aws_sdk_sqs::Client::new(aws),
+    /// What the function and a worker begin with. Refuses a machine whose clock is wrong.
+    pub async fn start(kind: ExecutorKind) -> Result<(Self, Config, AwsConfig), Error> {
+        conductor_telemetry::start_logs();
+        // Otherwise a child of terraform could read this process's keys from /proc.
+        nix::sys::prctl::set_dumpable(false)?;
+        let config = Config::from_env()?;
+        let aws = conductor_store::load_config().await;
+        let handler = Self {
+            engine: conductor_store::engine(&aws, config.names.clone(), config.timings),
+            executor: Terraforming::new(&config, &aws, kind)?,
+            sqs: aws_sdk_sqs::Client::new(&aws),
             dead_letter_queue_url: config.dead_letter_queue_url.clone(),
-        })
+        };
+        handler.check_clock().await?;
+        Ok((handler, config, aws))
     }
 
-    /// Refuses a machine whose clock is wrong: its leases and reservations would mean nothing to others.
-    pub async fn check_clock(&self) -> Result<(), lambda_runtime::Error> {
+    /// The leases and reservations of a machine whose clock is wrong would mean nothing to others.
+    async fn check_clock(&self) -> Result<(), Error> {
         let skew = self.engine.records.clock_skew().await?;
         if skew.abs() > MAX_SKEW {
             return Err(
@@ -44,13 +52,13 @@ impl Handler {
         Ok(())
     }
 
-    /// One invocation.
-    pub async fn handle(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, lambda_runtime::Error> {
+    /// One invocation of the function.
+    pub async fn handle(&self, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
         let deadline = Timestamp::from_millisecond(event.context.deadline as i64)?;
         let mut failed = SqsBatchResponse::default();
         for message in event.payload.records {
-            let id = message.message_id.clone().unwrap_or_default();
-            if let Err(error) = self.one(message, deadline).await {
+            let id = message.message_id.unwrap_or_default();
+            if let Err(error) = self.one(&message.body.unwrap_or_default(), Some(deadline)).await {
                 tracing::error!(message = id, error = %Causes(error.as_ref()), "a wake-up failed");
                 let mut failure = BatchItemFailure::default();
                 failure.item_identifier = id;
@@ -60,9 +68,9 @@ impl Handler {
         Ok(failed)
     }
 
-    async fn one(&self, message: SqsMessage, deadline: Timestamp) -> Result<(), lambda_runtime::Error> {
-        let body = message.body.unwrap_or_default();
-        match serde_json::from_str::<Wake>(&body) {
+    /// Works one message, until the deadline if there is one.
+    pub async fn one(&self, body: &str, deadline: Option<Timestamp>) -> Result<(), Error> {
+        match serde_json::from_str::<Wake>(body) {
             Ok(wake) => Ok(self.engine.work(wake, &self.executor, deadline).await?),
             Err(error) => {
                 tracing::error!(%error, "a message cannot be read, and goes to the dead-letter queue");
@@ -71,5 +79,10 @@ impl Handler {
                 Ok(())
             }
         }
+    }
+
+    /// Stops what runs as at a deadline; nothing more is started.
+    pub fn stop(&self) {
+        self.engine.stop_working();
     }
 }

@@ -1,24 +1,40 @@
-//! The provisioner: woken by SQS, it carries out one operation with terraform, and then what became ready by it.
+//! The provisioner: carries out operations with terraform. As a function it is woken by SQS; as a plain worker it polls
+//! the workers' queue itself.
 
 mod artifacts;
 mod backend;
 mod config;
 mod credentials;
+mod errored;
 mod executor;
+mod fault;
 mod handler;
+mod lock;
 mod state;
+mod worker;
 
+use std::path::Path;
+
+use conductor_domain::operation::ExecutorKind;
+use handler::Handler;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    conductor_telemetry::start_logs();
-    // Otherwise a child of terraform could read this process's keys from /proc.
-    nix::sys::prctl::set_dumpable(false)?;
-    let config = config::Config::from_env()?;
-    let aws = conductor_store::load_config().await;
-    let handler = handler::Handler::new(&config, &aws)?;
-    handler.check_clock().await?;
-    let handler = &handler;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<_>| handler.handle(event))).await
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [] => {
+            let (handler, ..) = Handler::start(ExecutorKind::Lambda).await?;
+            let handler = &handler;
+            lambda_runtime::run(service_fn(|event: LambdaEvent<_>| handler.handle(event))).await
+        }
+        ["--worker"] => worker::run(false).await,
+        ["--worker", "--once"] => worker::run(true).await,
+        ["--credentials", file] => Ok(credentials::print(Path::new(file))?),
+        _ => {
+            eprintln!("usage: provisioner [--worker [--once] | --credentials <file>]");
+            std::process::exit(2)
+        }
+    }
 }

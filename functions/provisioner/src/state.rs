@@ -6,7 +6,7 @@ use std::path::Path;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Credentials as Keys;
-use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use conductor_domain::Code;
 use conductor_domain::operation::Failure;
 use conductor_store::AwsConfig;
@@ -15,7 +15,11 @@ use conductor_terraform::process::{Control, Terraform};
 use conductor_terraform::project::{Backend, Credentials, S3Backend};
 use conductor_terraform::pull::{PullError, pull};
 use conductor_terraform::state::{self, State};
+use conductor_terraform::transient;
 use tokio::sync::watch;
+
+use crate::fault::{self, Fault};
+use crate::lock::LockObject;
 
 /// The most that is kept of what terraform says about a state that it cannot read.
 const MAX_TEXT: usize = 2_000;
@@ -38,15 +42,21 @@ impl StateObject {
         Self { s3: Client::from_conf(builder.build()), bucket: backend.bucket.clone(), key: backend.key.clone() }
     }
 
+    /// The lock beside it.
+    pub fn lock(&self) -> LockObject {
+        LockObject::new(self.s3.clone(), self.bucket.clone(), format!("{}.tflock", self.key))
+    }
+
     /// The state; `None` where there is none.
-    pub async fn read(&self) -> Result<Option<State>, Failure> {
+    pub async fn read(&self) -> Result<Option<State>, Fault> {
         match self.s3.get_object().bucket(&self.bucket).key(&self.key).send().await {
             Ok(object) => {
-                let content = object.body.collect().await.map_err(|_| unreadable("it broke off"))?.to_vec();
-                state::parse(&content).map(Some).map_err(|error| unreadable(&error.to_string()))
+                let broken = |_| Fault::passes(unreadable("it broke off"));
+                let content = object.body.collect().await.map_err(broken)?.to_vec();
+                Ok(Some(state::parse(&content).map_err(|error| unreadable(&error.to_string()))?))
             }
             Err(error) if error.code() == Some("NoSuchKey") => Ok(None),
-            Err(error) => Err(unreadable(error.code().unwrap_or("no answer"))),
+            Err(error) => Err(unanswered(&error)),
         }
     }
 
@@ -64,12 +74,14 @@ pub async fn pulled(
     work: &Path,
     masker: &Masker,
     control: &mut watch::Receiver<Control>,
-) -> Result<Option<State>, Failure> {
+) -> Result<Option<State>, Fault> {
     pull(terraform, work, control).await.map_err(|error| match error {
         PullError::Failed { stderr } => {
-            unreadable(&masker.apply(stderr.trim()).chars().take(MAX_TEXT).collect::<String>())
+            let shown: String = masker.apply(stderr.trim()).chars().take(MAX_TEXT).collect();
+            Fault { passes: transient::passes(&[], &stderr), failure: unreadable(&shown) }
         }
-        other => unreadable(&other.to_string()),
+        PullError::Process(error) => fault::not_ended(error),
+        PullError::State(error) => Fault::lasts(unreadable(&error.to_string())),
     })
 }
 
@@ -85,6 +97,10 @@ pub fn remove_file(backend: &Backend) {
             tracing::warn!(%error, file = %file.display(), "an empty state was left behind");
         }
     }
+}
+
+fn unanswered<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Fault {
+    Fault::of_call(unreadable(error.code().unwrap_or("no answer")), error)
 }
 
 fn unreadable(why: &str) -> Failure {

@@ -3,13 +3,14 @@
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use conductor_engine::Swept;
 use conductor_store::{Engine, Names};
-use conductor_telemetry::{ConfigError, required};
+use conductor_telemetry::{ConfigError, optional, required, seconds};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 fn names() -> Result<Names, ConfigError> {
     Ok(Names {
         table: required("TABLE_NAME")?,
         wake_queue_url: required("WAKE_QUEUE_URL")?,
+        worker_queue_url: optional("WORKER_QUEUE_URL"),
         vault_bucket: required("VAULT_BUCKET")?,
         // The sweeper plans and settles; it never publishes a template or makes a resource.
         artifact_bucket: String::new(),
@@ -26,7 +27,8 @@ async fn handle(engine: &Engine, _: LambdaEvent<EventBridgeEvent<serde_json::Val
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     conductor_telemetry::start_logs();
-    let engine = conductor_store::engine(&conductor_store::load_config().await, names()?);
+    let timings = conductor_store::timings(seconds)?;
+    let engine = conductor_store::engine(&conductor_store::load_config().await, names()?, timings);
     let engine = &engine;
     lambda_runtime::run(service_fn(|event| handle(engine, event))).await
 }

@@ -115,6 +115,17 @@ codes! {
     CredentialsRefused "credentials_refused" 403 "The environment's role cannot be assumed";
     NotAvailable "not_available" 501 "This is not available yet";
     Expired "expired" 504 "The operation did not end in its time";
+    WaitedTooLong "waited_too_long" 504 "The operation waited too long for a resource or a lock";
+    RanTooLong "ran_too_long" 504 "The operation's attempts took too long together";
+    AttemptsExhausted "attempts_exhausted" 504 "The operation was tried too often";
+    ExceedsBudget "exceeds_budget" 504 "One object takes longer than a run may";
+    ExecutorUnavailable "executor_unavailable" 422 "The template wants a worker, and the stack has no queue for workers";
+    Cancelled "cancelled" 409 "The deployment was cancelled";
+    DeploymentFinished "deployment_finished" 409 "The deployment has ended";
+    ForceTooSoon "force_too_soon" 409 "A cancel is forced 30 seconds after the first request at the earliest";
+    StateMayBeIncomplete "state_may_be_incomplete" 500 "Objects may exist that no state has";
+    LockReleased "lock_released" 500 "The lock of a run that was left behind was removed";
+    StateRecovered "state_recovered" 500 "A state that could not be stored was pushed by the next run";
 }
 
 impl fmt::Display for Code {

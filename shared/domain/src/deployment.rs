@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::ids::DeploymentId;
+use crate::ids::{DeploymentId, ResourceId};
 use crate::lane::LaneKey;
 use crate::name::WorkloadName;
 use crate::operation::{Failure, IllegalTransition, OperationStatus, PATIENCE, ReleaseRequest};
@@ -156,6 +156,72 @@ impl Default for Options {
     }
 }
 
+/// What a cancel does about what the deployment made.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Rollback {
+    /// What the deployment created or linked is let go of.
+    #[default]
+    Created,
+    /// Nothing.
+    None,
+}
+
+/// What came of a cancel.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CancelOutcome {
+    /// Nothing of it is left.
+    Clean,
+    /// Something is left.
+    Partial,
+    /// Everything had succeeded before anything was stopped.
+    TooLate,
+}
+
+/// Something that a cancelled deployment leaves.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Leftover {
+    /// The name in the file.
+    pub resource: String,
+    /// The resource's id.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub resource_id: ResourceId,
+    /// Why it is left.
+    pub detail: String,
+}
+
+/// A request to stop a deployment.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cancel {
+    /// When it was made.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub requested_at: Timestamp,
+    /// By whom.
+    pub requested_by: String,
+    /// What is to become of what the deployment made.
+    pub rollback: Rollback,
+    /// When it was made again with `force`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
+    pub forced_at: Option<Timestamp>,
+    /// How many operations there were when the rollback began; those after are its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back_after: Option<u32>,
+    /// What came of it; none while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<CancelOutcome>,
+    /// What is left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Leftover>,
+}
+
 /// Whether the releases of a deployment may start: they wait for all acquires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -239,6 +305,9 @@ pub struct Deployment {
     /// Why it did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// That it is to stop, and what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Cancel>,
 }
 
 impl Deployment {

@@ -8,13 +8,22 @@ use serde::{Deserialize, Serialize};
 use crate::code::Code;
 use crate::ids::{DeploymentId, OperationId, ResourceId};
 
+mod limits;
 mod reason;
 mod request;
+pub use limits::{ExecutorKind, Limits};
 pub use reason::{ParameterChange, Prospect, Reason, Weighed};
 pub use request::{AcquireRequest, Dependency, ReleaseRequest, Request, Source};
 
 /// The most operations in a deployment.
 pub const MAX_OPERATIONS: usize = 500;
+
+/// How long an operation may take from the moment on which it waits for nothing that is planned before it, waiting and
+/// running, before the sweeper ends it: 2 hours of waiting, an hour of running, and one more.
+pub const OPERATION_TIME: SignedDuration = SignedDuration::from_hours(4);
+
+/// How long it may wait for what is planned before it.
+pub const PLANNED_TIME: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long a step that somebody is about to take may stay undone before the sweeper takes it: lost wake-ups are sent
 /// again within 90 seconds, of which the sweeper's own schedule takes up to 60.
@@ -262,6 +271,28 @@ impl From<crate::Refusal> for Failure {
     }
 }
 
+/// An object of a module that terraform had begun with and not finished when it was stopped.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InFlight {
+    /// Its address.
+    pub address: String,
+    /// For how long, in seconds.
+    pub seconds: u64,
+}
+
+/// What has to be looked at, although the operation went on.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Warning {
+    /// Which rule.
+    pub code: Code,
+    /// For a person; never holds a secret.
+    pub detail: String,
+}
+
 /// An operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -284,6 +315,9 @@ pub struct Operation {
     /// For what, while it is Waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
+    /// For which resource, while it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<ResourceId>,
     /// When it got that status.
     pub entered_at: Timestamp,
     /// How it ended, if it succeeded.
@@ -304,8 +338,26 @@ pub struct Operation {
     pub after_acquires: bool,
     /// Raised by each claim; who does not have the newest may change nothing.
     pub epoch: u64,
-    /// Claims that started terraform.
+    /// Who carries it out.
+    #[serde(default)]
+    pub executor: ExecutorKind,
+    /// How often and how long it may be tried.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Claims that reserved the resource to run terraform.
     pub attempts: u32,
+    /// For how long it ran in the claims before this one, in seconds.
+    #[serde(default)]
+    pub ran_seconds: u64,
+    /// A Ready one may not be claimed before this; one that waits for a left-behind terraform is readied then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// What was in flight when its last attempt was stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_flight: Vec<InFlight>,
+    /// What has to be looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// When it was first claimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -345,9 +397,19 @@ impl Operation {
             status: format!("{:?}", self.status),
             event: format!("{event:?}"),
         })?;
+        if self.status == OperationStatus::Running
+            && let Some(claimed_at) = self.claimed_at()
+        {
+            self.ran_seconds += u64::try_from(now.duration_since(claimed_at).as_secs()).unwrap_or(0);
+        }
+        if self.waiting_for == Some(WaitingFor::Dependencies) && next == OperationStatus::Ready {
+            self.expires_at = now + OPERATION_TIME;
+        }
         self.status = next;
         self.entered_at = now;
         self.waiting_for = None;
+        self.awaits = None;
+        self.not_before = None;
         if next == OperationStatus::Running && self.started_at.is_none() {
             self.started_at = Some(now);
         }
@@ -357,11 +419,33 @@ impl Operation {
         Ok(())
     }
 
+    /// Since when it has been Running.
+    pub fn claimed_at(&self) -> Option<Timestamp> {
+        (self.status == OperationStatus::Running).then_some(self.entered_at)
+    }
+
+    /// When its time is over, given how it stands: that of waiting for a resource or a lock ends sooner than all of it.
+    pub fn ends_at(&self) -> Timestamp {
+        match (self.status, self.waiting_for) {
+            (OperationStatus::Waiting, Some(WaitingFor::Resource | WaitingFor::Lock)) => {
+                self.expires_at.min(self.entered_at + self.limits.waiting())
+            }
+            (OperationStatus::Ready, _) if self.executor == ExecutorKind::Worker => {
+                self.expires_at.min(self.entered_at + self.limits.waiting())
+            }
+            _ => self.expires_at,
+        }
+    }
+
     /// When the sweeper looks at it. A Ready one should have been claimed, an ended one settled, by then.
     pub fn due_at(&self) -> Option<Timestamp> {
         match self.status {
-            OperationStatus::Ready => Some((self.entered_at + PATIENCE).min(self.expires_at)),
-            OperationStatus::Waiting | OperationStatus::Running => Some(self.expires_at),
+            OperationStatus::Ready => {
+                Some((self.entered_at.max(self.not_before.unwrap_or(self.entered_at)) + PATIENCE).min(self.ends_at()))
+            }
+            OperationStatus::Waiting | OperationStatus::Running => {
+                Some(self.not_before.map_or(self.ends_at(), |at| at.min(self.ends_at())))
+            }
             OperationStatus::Succeeded
             | OperationStatus::Failed
             | OperationStatus::Cancelled
@@ -409,6 +493,25 @@ pub struct Lease {
     /// When terraform had been reaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terraform_ended_at: Option<Timestamp>,
+    /// After this no terraform of this claim can do anything, where its credentials are renewed while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_after: Option<Timestamp>,
+    /// Addresses that terraform has lately begun to make: they may exist without being in the state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub begun: Vec<String>,
+    /// What the worker is told from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopOrder>,
+}
+
+/// What a worker is told from outside, from mild to hard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StopOrder {
+    /// Terraform gets SIGTERM: it stores its state.
+    Terminate,
+    /// Terraform is killed.
+    Kill,
 }
 
 impl Lease {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -19,8 +19,6 @@ use crate::template::TemplateName;
 pub const MAX_DEPENDENCIES: usize = 20;
 /// The most consumers of a resource.
 pub const MAX_CONSUMERS: u32 = 1_000;
-/// How long after `dead_after` a left-behind terraform is given up: the clocks of two machines differ by less.
-pub const QUARANTINE: SignedDuration = SignedDuration::from_secs(60);
 /// The longest output, as JSON.
 pub const MAX_OUTPUT: usize = 64 * 1024;
 /// The longest outputs of a resource together, as JSON.
@@ -97,7 +95,8 @@ impl ResourceStatus {
                 E::DestroyBegun => Some(S::Deleting),
                 E::Destroyed => Some(S::Deleted),
                 E::Failed => Some(S::Failed),
-                E::CreateBegun | E::UpdateBegun | E::Settled | E::Kept => None,
+                E::Kept => Some(S::Active),
+                E::CreateBegun | E::UpdateBegun | E::Settled => None,
             },
             S::Failed => match event {
                 E::CreateBegun => Some(S::Provisioning),
@@ -148,8 +147,42 @@ pub struct Reservation {
     pub operation: OperationId,
     /// The claim.
     pub epoch: u64,
-    /// After this no terraform of that claim can do anything: its machine is gone and its credentials have ended.
+    /// After this no terraform of that claim can do anything: its machine is gone, its credentials have ended, and clocks
+    /// differ by less than what is added.
     pub dead_after: Timestamp,
+    /// True where the resource was in order before, and no terraform has run since.
+    #[serde(default)]
+    pub untouched: bool,
+}
+
+/// A terraform that was not reaped: its lock may still be there, and not everything that it made is in the state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftBehind {
+    /// The operation.
+    pub operation: OperationId,
+    /// The claim.
+    pub epoch: u64,
+    /// When it was taken over.
+    pub at: Timestamp,
+    /// What it had lately begun to make, by address.
+    #[serde(default)]
+    pub begun: Vec<String>,
+}
+
+/// Objects that may exist although no state has them.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unstored {
+    /// The deployment that began to make them.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub deployment: DeploymentId,
+    /// When they were missed.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
+    /// Their addresses in the module.
+    pub objects: Vec<String>,
 }
 
 /// Where terraform keeps a resource's state.
@@ -192,6 +225,15 @@ pub struct Resource {
     /// Who works on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation: Option<Reservation>,
+    /// What the last run left, until a run has seen to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<LeftBehind>,
+    /// A state that terraform could not store, in the state bucket; the next run pushes it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errored_state: Option<String>,
+    /// What a person has to look for, until one says that it has been seen to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unstored: Option<Unstored>,
     /// How many consumers it has.
     pub consumers: u32,
     /// How many of them are resources that depend on it.
@@ -238,7 +280,7 @@ impl Resource {
     /// When the sweeper looks at it: when a reservation has outlived its worker, or waiters were left behind.
     pub fn due_at(&self) -> Option<Timestamp> {
         match &self.reservation {
-            Some(reservation) => Some(reservation.dead_after + QUARANTINE),
+            Some(reservation) => Some(reservation.dead_after),
             None if self.waiters > 0 => Some(self.updated_at),
             None => None,
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::code::Fault;
+use crate::operation::{ExecutorKind, Limits};
 
 mod value_type;
 pub use value_type::{Field, Mismatch, ValueType};
@@ -182,6 +183,12 @@ pub struct TemplateVersion {
     /// True where resources made from it stay when their last consumer leaves, unless the file says otherwise.
     #[serde(default)]
     pub retain: bool,
+    /// Who runs it.
+    #[serde(default)]
+    pub executor: ExecutorKind,
+    /// How often and how long its operations may be tried.
+    #[serde(default)]
+    pub limits: Limits,
     /// When it was published.
     pub created_at: Timestamp,
     /// By whom.

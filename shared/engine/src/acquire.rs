@@ -13,7 +13,7 @@ use conductor_domain::consumer::{Consumer, ConsumerKey, Holding, HoldingKey};
 use conductor_domain::identity::{Mode, identity, mode};
 use conductor_domain::ids::ResourceId;
 use conductor_domain::operation::{
-    AcquireRequest, During, Effect, Operation, Prospect, Reason, ReleaseRequest, WaitingFor,
+    AcquireRequest, During, Effect, Operation, OperationEvent, Prospect, Reason, ReleaseRequest, WaitingFor,
 };
 use conductor_domain::pool::Member;
 use conductor_domain::principal::Caller;
@@ -25,6 +25,7 @@ use jiff::Timestamp;
 
 use crate::claim::{Appended, Claimed};
 use crate::commit::Draft;
+use crate::mutant::Mutant;
 use crate::pools::Patience;
 use crate::port::{Clock, Ports, Versioned};
 use crate::record::{Identified, Item};
@@ -33,7 +34,6 @@ use crate::{Engine, Error};
 use decide::{Ask, Decision, decide};
 use picture::{Found, Me, Picture, Wish};
 use reserve::Change;
-pub(crate) use reserve::reservation;
 use seek::Target;
 use tell::{changes, difference, found_by, prospect};
 
@@ -55,7 +55,7 @@ impl<P: Ports> Engine<P> {
         caller: &Caller,
         claimed: &Claimed,
         request: &AcquireRequest,
-        deadline: Timestamp,
+        deadline: Option<Timestamp>,
     ) -> Result<Step, Error> {
         if let Some(old) = &request.moved_from {
             self.move_holding(caller, claimed, request, old).await?;
@@ -159,9 +159,17 @@ impl<P: Ports> Engine<P> {
         resource: &Versioned<Resource>,
     ) -> Result<(), Error> {
         let (deployment, number) = (claimed.deployment.id, claimed.operation.number);
-        draft.create(Waiter { resource: resource.id, deployment, number, since: self.clock.now() });
-        draft.update(resource, Resource { waiters: resource.waiters + 1, ..resource.value.clone() });
-        draft.block(claimed, WaitingFor::Resource)
+        let mut operation = claimed.operation.value.clone();
+        operation.take(OperationEvent::Blocked, draft.now())?;
+        operation.waiting_for = Some(WaitingFor::Resource);
+        operation.awaits = Some(resource.id);
+        draft.create(Waiter { resource: resource.id, deployment, number, since: operation.entered_at });
+        if !Mutant::WaiterWithoutCheck.lives() {
+            draft.update(resource, Resource { waiters: resource.waiters + 1, ..resource.value.clone() });
+        }
+        draft.delete(&claimed.lease);
+        draft.update(&claimed.operation, operation);
+        Ok(())
     }
 
     /// Nothing to run. The file may still have other words on what the resource depends on, and whether it stays.
@@ -215,7 +223,9 @@ impl<P: Ports> Engine<P> {
         self.consume(&mut draft, claimed, &scene.picture, &scene.target, &mut linked)?;
         self.hold(&mut draft, claimed, &scene.picture, &linked, Some(&scene.wish.hash));
         draft.audit_resource(&linked, "resource.linked");
-        draft.update(resource, linked);
+        if !Mutant::ConsumerWithoutResource.lives() {
+            draft.update(resource, linked);
+        }
         let operation =
             Operation { resource_id: Some(resource.id), reason: Some(scene.reason), ..claimed.operation.value.clone() };
         draft.succeed(claimed, operation, Effect::Linked)?;

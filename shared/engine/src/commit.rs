@@ -5,9 +5,11 @@ use std::time::Duration;
 use conductor_domain::audit::AuditEvent;
 use conductor_domain::ids::{AuditId, DeploymentId, GenericUuid};
 use conductor_domain::name::OrganisationName;
+use conductor_domain::operation::Operation;
 use conductor_domain::principal::Caller;
 use conductor_domain::{Code, Refusal};
 
+use crate::mutant::Mutant;
 use crate::port::{
     Change, Clock, Expect, MAX_CHANGES, Page, Ports, Queue, Records, StoreError, Version, Versioned, Wake,
 };
@@ -21,6 +23,7 @@ pub(crate) struct Draft<'a, P: Ports> {
     deployment: Option<DeploymentId>,
     changes: Vec<Change>,
     wakes: Vec<Wake>,
+    after: Duration,
 }
 
 impl<'a, P: Ports> Draft<'a, P> {
@@ -123,8 +126,27 @@ impl<'a, P: Ports> Draft<'a, P> {
     }
 
     /// Wakes a worker for an operation, once the commit has happened.
-    pub fn wake(&mut self, deployment: DeploymentId, operation: u32) {
-        self.wakes.push(self.engine.wake(self.caller, deployment, Some(operation)));
+    pub fn wake(&mut self, operation: &Operation) {
+        self.wakes.push(self.engine.wake(self.caller, operation));
+    }
+
+    /// The same, a while after it. All wake-ups of this commit wait as long.
+    pub fn wake_after(&mut self, operation: &Operation, after: Duration) {
+        self.wake(operation);
+        self.after = after;
+    }
+
+    /// The changes, each of an operation with the version that is there now.
+    async fn unchecked(&self) -> Result<Vec<Change>, StoreError> {
+        let mut changes = self.changes.clone();
+        for change in &mut changes {
+            let item = change.item();
+            if let (Change::Put { expect: Expect::Version(version), .. }, Item::Operation(..)) = (change, &item) {
+                let found = self.engine.records.get_many(self.caller.organisation(), &[item]).await?;
+                *version = found.into_iter().flatten().next().map_or_else(|| version.clone(), |there| there.version);
+            }
+        }
+        Ok(changes)
     }
 
     /// Commits; an empty draft is no commit.
@@ -136,8 +158,9 @@ impl<'a, P: Ports> Draft<'a, P> {
             let detail = format!("this would be {} changes at once; {MAX_CHANGES} are possible", self.changes.len());
             return Err(Refusal::new(Code::ChangeTooLarge, detail).into());
         }
-        self.engine.records.commit(self.caller.organisation(), self.changes).await?;
-        self.engine.send(&self.wakes).await;
+        let changes = if Mutant::UncheckedVersion.lives() { self.unchecked().await? } else { self.changes };
+        self.engine.records.commit(self.caller.organisation(), changes).await?;
+        self.engine.send_after(&self.wakes, self.after).await;
         Ok(())
     }
 }
@@ -173,12 +196,20 @@ const MAX_TRIES: u32 = 40;
 
 impl<P: Ports> Engine<P> {
     pub(crate) fn draft<'a>(&'a self, caller: &'a Caller, deployment: Option<DeploymentId>) -> Draft<'a, P> {
-        Draft { engine: self, caller, deployment, changes: Vec::new(), wakes: Vec::new() }
+        Draft { engine: self, caller, deployment, changes: Vec::new(), wakes: Vec::new(), after: Duration::ZERO }
     }
 
     /// Sends wake-ups. They are hints: what fails here is sent again by the sweeper.
     pub(crate) async fn send(&self, wakes: &[Wake]) {
-        if let Err(error) = self.queue.send(wakes).await {
+        self.send_after(wakes, Duration::ZERO).await;
+    }
+
+    /// The same, to arrive after a while.
+    pub(crate) async fn send_after(&self, wakes: &[Wake], after: Duration) {
+        if wakes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.queue.send(wakes, after).await {
             tracing::warn!(error = %Causes(&error), wakes = wakes.len(), "wake-ups were not sent");
         }
     }

@@ -8,7 +8,9 @@ use conductor_domain::Code;
 use conductor_domain::deployment::Deployment;
 use conductor_domain::ids::{DeploymentId, ResourceId};
 use conductor_domain::lane::{Lane, LaneKey, LanePlace};
-use conductor_domain::operation::{AcquireRequest, Action, Failure, Operation, OperationStatus, Prospect, Request};
+use conductor_domain::operation::{
+    AcquireRequest, Action, ExecutorKind, Operation, OperationStatus, Prospect, Request,
+};
 use conductor_domain::principal::Caller;
 use conductor_domain::score::Sharing;
 use futures::{StreamExt, TryStreamExt};
@@ -23,7 +25,7 @@ use crate::port::{Clock, Ports, Versioned};
 use crate::record::{Item, Set};
 use crate::settle::removes_edge;
 use crate::submit::{DeploymentRequest, TeardownRequest};
-use crate::work::{Executor, Job, JobOutcome, Produced};
+use crate::work::{Executor, Job, JobOutcome, Produced, Ran};
 use crate::{Engine, Error};
 
 /// Operations that are imagined at a time.
@@ -63,14 +65,18 @@ impl Executor for Imaginary {
         "dry-run"
     }
 
-    async fn prepare(&self, _: &Job) -> Result<(), Failure> {
+    fn kind(&self) -> ExecutorKind {
+        ExecutorKind::default()
+    }
+
+    async fn prepare(&self, _: &Job) -> Result<(), JobOutcome> {
         Ok(())
     }
 
-    async fn run(&self, job: &Job, (): (), _: Control) -> JobOutcome {
+    async fn run(&self, job: &Job, (): (), _: Control) -> Ran {
         let outputs = job.template.interface.outputs.iter();
         let outputs = outputs.map(|(name, output)| (name.clone(), (Value::Null, output.sensitive))).collect();
-        JobOutcome::Done(Produced { outputs, ..Produced::default() })
+        JobOutcome::Done(Produced { outputs, ..Produced::default() }).into()
     }
 }
 
@@ -128,7 +134,7 @@ impl<P: Ports> Imagining<P> {
 
     async fn foresee(self, caller: &Caller, id: DeploymentId) -> Result<DryRun, Error> {
         let engine = &self.engine;
-        let deadline = engine.clock.now() + TIME;
+        let deadline = Some(engine.clock.now() + TIME);
         loop {
             let wakes = engine.queue.drain();
             if wakes.is_empty() {

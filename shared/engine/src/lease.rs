@@ -1,18 +1,21 @@
 //! The lease of a running operation: extended by heartbeats, and the fence that stops terraform when they fail.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use conductor_domain::name::OrganisationName;
-use conductor_domain::operation::Lease;
+use conductor_domain::operation::{Lease, Operation, StopOrder};
 use futures::future::{Either, select};
 use futures::lock::Mutex as AsyncMutex;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use conductor_domain::principal::Caller;
 
-use crate::port::{Clock, Ports, StoreError, Versioned};
+use crate::mutant::Mutant;
+use crate::port::{Clock, Ports, Versioned};
 use crate::record::Item;
 use crate::{Causes, Engine, Error};
 
@@ -24,14 +27,20 @@ const BEAT_EVERY: Duration = Duration::from_secs(5);
 const BEAT_TIME: Duration = Duration::from_secs(4);
 /// Terraform starts only within this of the sending of a heartbeat that succeeded.
 const FRESH: Duration = Duration::from_secs(5);
+/// How much later a planted bug is.
+const LATE: Duration = Duration::from_secs(15);
 /// Tries to get such a heartbeat.
 const START_TRIES: u32 = 5;
 /// After so long without a heartbeat that succeeded, terraform is asked to stop.
 const TERMINATE_AFTER: Duration = Duration::from_secs(15);
 /// After so long it is killed: five seconds before the lease can have ended.
 const KILL_AFTER: Duration = Duration::from_secs(25);
-/// How long before the function's deadline terraform is asked to stop, so that it can store its state.
-pub(crate) const STOP_BEFORE_DEADLINE: SignedDuration = SignedDuration::from_secs(90);
+/// The shortest time between two heartbeats, where there is something to tell.
+const BEAT_GAP: Duration = Duration::from_secs(1);
+/// Terraform stores its state every 20 seconds: what it finished with so many heartbeats ago is stored.
+const STORED_AFTER: u32 = 60;
+/// The most objects that a lease names: a record has 400 KB.
+const MAX_BEGUN: usize = 200;
 
 /// Whether terraform may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,17 +53,73 @@ pub enum Stop {
     Kill,
 }
 
-/// Tells whoever runs terraform when it has to stop.
+/// Tells whoever runs terraform when it has to stop, and is told what the lease has to say of the run.
 #[derive(Debug, Clone)]
-pub struct Control(watch::Receiver<Stop>);
+pub struct Control {
+    stop: watch::Receiver<Stop>,
+    told: Arc<Told>,
+    dead_after: watch::Receiver<Option<Timestamp>>,
+}
+
+/// What the next heartbeat writes.
+#[derive(Debug, Default)]
+struct Told {
+    /// What terraform has begun to make, and how many heartbeats ago it had finished with it.
+    begun: Mutex<BTreeMap<String, Option<u32>>>,
+    dead_after: Mutex<Option<Timestamp>>,
+    news: Notify,
+}
 
 impl Control {
     /// Waits until things are at least this bad; for good if that never happens.
     pub async fn reached(&mut self, stop: Stop) {
-        if self.0.wait_for(|now| *now >= stop).await.is_err() {
+        if self.stop.wait_for(|now| *now >= stop).await.is_err() {
             futures::future::pending::<()>().await;
         }
     }
+
+    /// How bad things are.
+    pub fn now(&self) -> Stop {
+        *self.stop.borrow()
+    }
+
+    /// Terraform begins to make an object: from now on it may exist without being in the state.
+    pub fn begins(&self, address: &str) {
+        lock(&self.told.begun).insert(address.to_owned(), None);
+        self.told.news.notify_one();
+    }
+
+    /// Terraform has finished with an object; it stores its state a while later.
+    pub fn finished(&self, address: &str) {
+        if let Some(since) = lock(&self.told.begun).get_mut(address) {
+            *since = Some(0);
+        }
+    }
+
+    /// Says that terraform is about to get credentials that live until then. False where the lease is lost: it must not
+    /// get them.
+    pub async fn extend(&self, dead_after: Timestamp) -> bool {
+        *lock(&self.told.dead_after) = Some(dead_after);
+        self.told.news.notify_one();
+        let mut written = self.dead_after.clone();
+        let mut control = self.clone();
+        let lost = std::pin::pin!(control.reached(Stop::Terminate));
+        let told = std::pin::pin!(written.wait_for(|written| *written >= Some(dead_after)));
+        matches!(select(told, lost).await, Either::Left((Ok(_), _)))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether terraform may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It may, now.
+    Go,
+    /// It was told to stop before it began.
+    Stopped,
 }
 
 /// Keeps the lease of one claim while its future is polled.
@@ -64,39 +129,59 @@ pub(crate) struct Keeper<'a, P: Ports> {
     lease: AsyncMutex<Versioned<Lease>>,
     sent: Mutex<Duration>,
     stop: watch::Sender<Stop>,
+    told: Arc<Told>,
+    dead_after: watch::Sender<Option<Timestamp>>,
     stop_at: Timestamp,
 }
 
 impl<'a, P: Ports> Keeper<'a, P> {
-    pub fn new(engine: &'a Engine<P>, caller: &'a Caller, lease: Versioned<Lease>, deadline: Timestamp) -> Self {
+    /// For a claimed operation, whose worker ends at the deadline.
+    pub fn new(
+        engine: &'a Engine<P>,
+        caller: &'a Caller,
+        lease: Versioned<Lease>,
+        operation: &Operation,
+        deadline: Option<Timestamp>,
+    ) -> Self {
+        let ran = SignedDuration::from_secs(i64::try_from(operation.ran_seconds).unwrap_or(i64::MAX));
+        let claimed_at = operation.claimed_at().unwrap_or(lease.heartbeat_at);
+        let limit = claimed_at + operation.limits.running().saturating_sub(ran);
+        let stop_at = deadline.map(|deadline| deadline - engine.settings.timings.stop_before_deadline);
         Self {
             engine,
             organisation: caller.organisation(),
             lease: AsyncMutex::new(lease),
             sent: Mutex::new(engine.clock.monotonic()),
             stop: watch::channel(Stop::No).0,
-            stop_at: deadline - STOP_BEFORE_DEADLINE,
+            told: Arc::default(),
+            dead_after: watch::channel(None).0,
+            stop_at: stop_at.map_or(limit, |stop_at| stop_at.min(limit)),
         }
     }
 
     pub fn control(&self) -> Control {
-        Control(self.stop.subscribe())
+        let (stop, dead_after) = (self.stop.subscribe(), self.dead_after.subscribe());
+        Control { stop, told: self.told.clone(), dead_after }
     }
 
     /// The fence: terraform may start now, right after a heartbeat that says so and that did not take long.
-    pub async fn start(&self) -> Result<(), Error> {
+    pub async fn start(&self) -> Result<Start, Error> {
         for _ in 0..START_TRIES {
+            if *self.stop.borrow() != Stop::No {
+                break;
+            }
             let sent = self.engine.clock.monotonic();
             let beat = self.beat(|lease| lease.terraform_started_at = Some(lease.heartbeat_at)).await;
+            let fresh = self.engine.clock.monotonic().saturating_sub(sent) < FRESH;
             match beat {
                 Err(Error::Conflict) => return Err(Error::Conflict),
-                Ok(()) if self.engine.clock.monotonic().saturating_sub(sent) < FRESH => return Ok(()),
+                Ok(()) if fresh && *self.stop.borrow() == Stop::No => return Ok(Start::Go),
                 Ok(()) => {}
                 Err(error) => tracing::warn!(error = %Causes(&error), "a heartbeat failed"),
             }
         }
         self.beat(|lease| lease.terraform_started_at = None).await?;
-        Err(StoreError::Unreadable("no heartbeat was fast enough to start terraform".to_owned()).into())
+        Ok(Start::Stopped)
     }
 
     /// Extends the lease, and changes it. [`Error::Conflict`]: it is not ours any more.
@@ -105,7 +190,7 @@ impl<'a, P: Ports> Keeper<'a, P> {
         let sent = self.engine.clock.monotonic();
         let written = match self.write(&held, &change).await {
             Err(Error::Conflict) => {
-                // A write of ours whose answer was lost looks like somebody else's.
+                // Somebody tells us to stop, or it was a write of ours whose answer was lost.
                 let item = Item::Lease(held.deployment, held.operation);
                 let read: Option<Versioned<Lease>> = self.engine.read(self.organisation, item).await?;
                 let ours = read.filter(|read| read.epoch == held.epoch && read.worker == held.worker);
@@ -113,14 +198,23 @@ impl<'a, P: Ports> Keeper<'a, P> {
             }
             done => done,
         }?;
+        match written.stop {
+            Some(StopOrder::Terminate) => self.raise(Stop::Terminate),
+            Some(StopOrder::Kill) => self.raise(Stop::Kill),
+            None => {}
+        }
+        self.dead_after.send_replace(written.dead_after);
         *held = written;
-        self.sent.lock().map_or_else(|poisoned| *poisoned.into_inner() = sent, |mut last| *last = sent);
+        *lock(&self.sent) = sent;
         Ok(())
     }
 
     async fn write(&self, read: &Versioned<Lease>, change: &impl Fn(&mut Lease)) -> Result<Versioned<Lease>, Error> {
         let now = self.engine.clock.now();
-        let mut lease = Lease { heartbeat_at: now, expires_at: now + LEASE_TIME, ..read.value.clone() };
+        let begun = self.told.begun();
+        let dead_after = (*lock(&self.told.dead_after)).max(read.dead_after);
+        let mut lease =
+            Lease { heartbeat_at: now, expires_at: now + LEASE_TIME, begun, dead_after, ..read.value.clone() };
         change(&mut lease);
         let caller = Caller::system(self.organisation.clone(), "heartbeat");
         let mut draft = self.engine.draft(&caller, Some(lease.deployment));
@@ -139,10 +233,14 @@ impl<'a, P: Ports> Keeper<'a, P> {
     }
 
     async fn beats(&self) {
+        let clock = &self.engine.clock;
         loop {
-            self.engine.clock.sleep(BEAT_EVERY).await;
+            clock.sleep(BEAT_GAP).await;
+            let time = std::pin::pin!(clock.sleep(BEAT_EVERY - BEAT_GAP));
+            let news = std::pin::pin!(self.told.news.notified());
+            select(time, news).await;
             let beat = std::pin::pin!(self.beat(|_| ()));
-            let late = std::pin::pin!(self.engine.clock.sleep(BEAT_TIME));
+            let late = std::pin::pin!(clock.sleep(BEAT_TIME));
             match select(beat, late).await {
                 Either::Left((Err(Error::Conflict), _)) => self.raise(Stop::Terminate),
                 Either::Left((Err(error), _)) => tracing::warn!(error = %Causes(&error), "a heartbeat failed"),
@@ -155,11 +253,13 @@ impl<'a, P: Ports> Keeper<'a, P> {
     async fn fence(&self) {
         loop {
             self.engine.clock.sleep(Duration::from_secs(1)).await;
-            let last = self.sent.lock().map_or_else(|poisoned| *poisoned.into_inner(), |last| *last);
+            let last = *lock(&self.sent);
             let age = self.engine.clock.monotonic().saturating_sub(last);
-            if age >= KILL_AFTER {
+            let over = self.engine.clock.now() >= self.stop_at || self.engine.stopping.load(Ordering::Relaxed);
+            let late = if Mutant::LateFence.lives() { LATE } else { Duration::ZERO };
+            if age >= KILL_AFTER + late {
                 self.raise(Stop::Kill);
-            } else if age >= TERMINATE_AFTER || self.engine.clock.now() >= self.stop_at {
+            } else if age >= TERMINATE_AFTER + late || over {
                 self.raise(Stop::Terminate);
             }
         }
@@ -171,5 +271,16 @@ impl<'a, P: Ports> Keeper<'a, P> {
             *now = (*now).max(stop);
             worse
         });
+    }
+}
+
+impl Told {
+    /// What the state may not have yet, what is unfinished first.
+    fn begun(&self) -> Vec<String> {
+        let mut begun = lock(&self.begun);
+        begun.retain(|_, since| since.is_none_or(|beats| beats < STORED_AFTER));
+        begun.values_mut().flatten().for_each(|beats| *beats += 1);
+        let (open, done): (Vec<_>, Vec<_>) = begun.iter().partition(|(_, since)| since.is_none());
+        open.into_iter().chain(done).map(|(address, _)| address.clone()).take(MAX_BEGUN).collect()
     }
 }

@@ -5,6 +5,7 @@
 //! and no terraform.
 
 mod acquire;
+mod cancel;
 mod claim;
 mod commit;
 mod dry_run;
@@ -15,6 +16,10 @@ mod idempotency;
 pub mod imagine;
 pub mod layout;
 mod lease;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
 mod plan;
 mod pools;
 pub mod port;
@@ -22,6 +27,7 @@ mod query;
 mod record;
 mod release;
 mod report;
+mod reservation;
 mod resolve;
 mod resources;
 mod secrets;
@@ -33,8 +39,12 @@ mod templates;
 mod work;
 mod workload;
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use jiff::SignedDuration;
+
+pub use cancel::CancelRequest;
 pub use commit::Precondition;
 pub use dry_run::{DryRun, Foreseen};
 pub use environments::PutOutcome;
@@ -45,11 +55,11 @@ pub use lease::{Control, Stop};
 pub use pools::{PoolSpec, PoolView};
 pub use query::{AuditFilter, DeploymentFilter, DeploymentView, List, ResourceFilter, ResourceView};
 pub use record::*;
-pub use resources::{NewConsumer, NewExternal};
+pub use resources::{NewConsumer, NewExternal, ResourceChange};
 pub use submit::{DeploymentRequest, Submitted, TeardownRequest};
 pub use sweep::Swept;
 pub use templates::{NewVersion, TemplateChange};
-pub use work::{Executor, Job, JobOutcome, Produced};
+pub use work::{Executor, Interruption, Job, JobOutcome, Produced, Ran};
 pub use workload::Workload;
 
 use port::Ports;
@@ -59,6 +69,35 @@ use port::Ports;
 pub struct Settings {
     /// The bucket of terraform states, as it stands in a resource's state location.
     pub state_bucket: String,
+    /// True where there is a queue for workers that are plain processes.
+    pub workers: bool,
+    /// How long things take.
+    pub timings: Timings,
+}
+
+/// Times that depend on the machine that runs terraform, and on its credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timings {
+    /// How long before its deadline a worker stops terraform, so that the state can be stored and the end reported.
+    pub stop_before_deadline: SignedDuration,
+    /// Less time than this before that moment is not worth a start.
+    pub worth_starting: SignedDuration,
+    /// How long terraform's credentials live.
+    pub session: SignedDuration,
+    /// How much longer than `dead_after` a left-behind terraform is waited for: clocks of two machines differ by less.
+    pub quarantine: SignedDuration,
+}
+
+impl Default for Timings {
+    /// For Lambda's 15 minutes and the shortest session that STS gives.
+    fn default() -> Self {
+        Self {
+            stop_before_deadline: SignedDuration::from_secs(90),
+            worth_starting: SignedDuration::from_secs(30),
+            session: SignedDuration::from_mins(15),
+            quarantine: SignedDuration::from_secs(60),
+        }
+    }
 }
 
 /// The engine, over its ports.
@@ -74,6 +113,7 @@ pub struct Engine<P: Ports> {
     /// See [`Ports::Clock`].
     pub clock: P::Clock,
     settings: Settings,
+    stopping: Arc<AtomicBool>,
     hash_key: OnceLock<Vec<u8>>,
     /// True in a dry run: what somebody else will do is taken to succeed, and what is not known yet is marked.
     imagining: bool,
@@ -89,6 +129,21 @@ impl<P: Ports> Engine<P> {
         clock: P::Clock,
         settings: Settings,
     ) -> Self {
-        Self { records, vault, artifacts, queue, clock, settings, hash_key: OnceLock::new(), imagining: false }
+        Self {
+            records,
+            vault,
+            artifacts,
+            queue,
+            clock,
+            settings,
+            stopping: Arc::default(),
+            hash_key: OnceLock::new(),
+            imagining: false,
+        }
+    }
+
+    /// The process is about to end: what runs is stopped as at a deadline, and nothing more is started.
+    pub fn stop_working(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -11,14 +11,13 @@ use conductor_domain::deployment::{Deployment, Releases};
 use conductor_domain::identity::mode;
 use conductor_domain::ids::{GenericUuid, OperationId, ResourceId};
 use conductor_domain::operation::{
-    AcquireRequest, Dependency, Operation, OperationStatus, ReleaseRequest, Request, Source, WaitingFor,
+    AcquireRequest, Dependency, ExecutorKind, Limits, OPERATION_TIME, Operation, OperationStatus, PLANNED_TIME,
+    ReleaseRequest, Request, Source, WaitingFor,
 };
 use conductor_domain::score::{Dialect, EdgeKind, Sharing};
 use conductor_domain::template::{TemplateName, TemplateVersion};
 
-/// How long an operation may take, waiting and running, before the sweeper ends it: 2 hours of waiting, an hour of
-/// running, and one more for what was ahead of it.
-pub(crate) const OPERATION_TIME: SignedDuration = SignedDuration::from_hours(4);
+use crate::settle::removes_edge;
 
 /// What a file asks for under one name, with everything that the environment adds to it.
 #[derive(Debug, Clone)]
@@ -141,6 +140,7 @@ pub(crate) fn plan(
             operation(deployment, number, &want.name, want.template.kind(), request, now, &mut fresh_id);
         operation.depends_on = dependencies.iter().map(|dependency| dependency.operation).collect();
         operation.resource_id = want.resource;
+        operation.limits = want.version.as_ref().map(|version| version.limits).unwrap_or_default();
         if !secrets.is_empty() {
             planned.secrets.insert(want.name.clone(), secrets);
         }
@@ -177,10 +177,15 @@ fn connect(operations: &mut [Operation], acquires: u32) {
     for operation in operations {
         let gated = operation.after_acquires && acquires > 0;
         if operation.depends_on.is_empty() && !gated {
-            operation.status = OperationStatus::Ready;
-            operation.waiting_for = None;
+            ready(operation);
         }
     }
+}
+
+fn ready(operation: &mut Operation) {
+    operation.status = OperationStatus::Ready;
+    operation.waiting_for = None;
+    operation.expires_at = operation.entered_at + OPERATION_TIME;
 }
 
 /// An operation that waits for its dependencies.
@@ -202,6 +207,7 @@ fn operation(
         request,
         status: OperationStatus::Waiting,
         waiting_for: Some(WaitingFor::Dependencies),
+        awaits: None,
         entered_at: now,
         effect: None,
         reason: None,
@@ -213,7 +219,13 @@ fn operation(
         attempts: 0,
         started_at: None,
         completed_at: None,
-        expires_at: now + OPERATION_TIME,
+        executor: ExecutorKind::default(),
+        limits: Limits::default(),
+        ran_seconds: 0,
+        not_before: None,
+        in_flight: Vec::new(),
+        warnings: Vec::new(),
+        expires_at: now + PLANNED_TIME,
         changes: Default::default(),
         error: None,
         settled: false,
@@ -235,10 +247,29 @@ pub(crate) fn appended_release(
     let mut operation = operation(deployment, number, name, kind, Request::Release(request), now, &mut || id);
     operation.resource_id = Some(resource);
     operation.after_acquires = true;
-    if deployment.releases == Releases::Go {
-        operation.status = OperationStatus::Ready;
-        operation.waiting_for = None;
+    match deployment.releases {
+        Releases::Undecided => {}
+        Releases::Go => ready(&mut operation),
+        Releases::Skip if removes_edge(&operation) => ready(&mut operation),
+        Releases::Skip => {}
     }
+    operation
+}
+
+/// A release by which a cancelled deployment lets go of what it made.
+pub(crate) fn rollback_release(
+    deployment: &Deployment,
+    number: u32,
+    holding: &Holding,
+    now: Timestamp,
+    id: Uuid,
+) -> Operation {
+    let request = Leaving::holding(holding.clone(), Vec::new()).request;
+    let (name, resource) = (&holding.key.resource, request.resource);
+    let request = Request::Release(request);
+    let mut operation = operation(deployment, number, name, &holding.kind, request, now, &mut || id);
+    operation.resource_id = Some(resource);
+    ready(&mut operation);
     operation
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::name::OrganisationName;
+use conductor_domain::operation::ExecutorKind;
 
 use crate::record::{Entity, Item, Listing, Record, Set};
 
@@ -208,12 +209,19 @@ pub struct Wake {
     /// The operation to claim; without one the deployment is only settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<u32>,
+    /// Whom it wakes.
+    #[serde(default, skip_serializing_if = "is_lambda")]
+    pub executor: ExecutorKind,
+}
+
+fn is_lambda(kind: &ExecutorKind) -> bool {
+    *kind == ExecutorKind::Lambda
 }
 
 /// Where wake-ups go.
 pub trait Queue: Send + Sync {
-    /// Sends wake-ups.
-    fn send(&self, wakes: &[Wake]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Sends wake-ups, to arrive after a while: 15 minutes at most.
+    fn send(&self, wakes: &[Wake], after: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Whether it is there.
     fn ready(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -11,10 +11,10 @@ use conductor_domain::template::TemplateVersion;
 use conductor_domain::{Code, Refusal};
 use jiff::Timestamp;
 
-use crate::acquire::reservation;
 use crate::claim::Claimed;
+use crate::mutant::Mutant;
 use crate::port::{Ports, StoreError, Versioned};
-use crate::record::{Item, Set};
+use crate::record::{Identified, Item, Set};
 use crate::work::{Job, Step};
 use crate::{Engine, Error};
 
@@ -42,11 +42,12 @@ pub(crate) fn decide(resource: &Resource, request: &ReleaseRequest, is_consumer:
     let itself = request.consumer.is_none();
     let unused = matches!(request.consumer, Some(ConsumerKey::Pool(_)));
     let reserved = resource.reservation.as_ref();
+    let ignored = if Mutant::ReleaseIgnoresDependents.lives() { resource.dependents } else { 0 };
     if resource.status == ResourceStatus::Deleted || !(is_consumer || itself) {
         Decision::Gone
     } else if reserved.is_some_and(|reservation| reservation.operation != claimed.operation.id) {
         Decision::Wait
-    } else if resource.consumers > u32::from(is_consumer) {
+    } else if resource.consumers > ignored + u32::from(is_consumer) {
         Decision::Leave
     } else if resource.external.is_some() || (resource.retain && !itself && !unused) {
         Decision::Retain
@@ -84,7 +85,7 @@ impl<P: Ports> Engine<P> {
         caller: &Caller,
         claimed: &Claimed,
         request: &ReleaseRequest,
-        deadline: Timestamp,
+        deadline: Option<Timestamp>,
     ) -> Result<Step, Error> {
         let mut scene = self.look_at_release(caller, request).await?;
         let mut reason = Reason::default();
@@ -207,7 +208,7 @@ impl<P: Ports> Engine<P> {
         claimed: &Claimed,
         scene: Scene,
         reason: Reason,
-        deadline: Timestamp,
+        deadline: Option<Timestamp>,
     ) -> Result<Step, Error> {
         let organisation = caller.organisation();
         let Scene { resource: read, consumer, parameters, .. } = scene;
@@ -220,6 +221,9 @@ impl<P: Ports> Engine<P> {
             batch.take(&environment_item)?.ok_or_else(|| gone("the environment"))?;
         let template: Versioned<TemplateVersion> =
             batch.take(&version_item)?.ok_or_else(|| gone("the template version"))?;
+        if self.hands_over(claimed, &template) {
+            return self.hand_over(caller, claimed).await;
+        }
         if environment.spec.protected && !may_go(claimed, &read) {
             let detail = format!(
                 "{} would be destroyed, and the environment {} is protected; say allowDestroy: [{:?}] to let it",
@@ -234,14 +238,20 @@ impl<P: Ports> Engine<P> {
         let mut resource = read.value.clone();
         resource.take(ResourceEvent::DestroyBegun, now)?;
         resource.updated_by = Some(claimed.deployment.id);
-        resource.reservation = Some(reservation(claimed, now, deadline));
+        resource.reservation = Some(self.reservation(claimed, &read, now, deadline));
         draft.update(&read, resource.clone());
         if let Some(consumer) = &consumer {
             draft.update(consumer, Consumer { leaving: Some(claimed.operation.id), ..consumer.value.clone() });
         }
+        if Mutant::IdentityFreedEarly.lives() {
+            let identity: Option<Versioned<Identified>> =
+                self.read(organisation, Item::Identity(resource.identity.clone())).await?;
+            identity.iter().for_each(|identity| draft.delete(identity));
+        }
         let operation = claimed.operation.value.clone();
         let attempts = operation.attempts + 1;
-        draft.update(&claimed.operation, Operation { attempts, reason: Some(reason), ..operation });
+        let limits = template.limits;
+        draft.update(&claimed.operation, Operation { attempts, limits, reason: Some(reason), ..operation });
         draft.commit().await?;
         Ok(Step::Run(Box::new(Job {
             organisation: organisation.clone(),
@@ -251,7 +261,6 @@ impl<P: Ports> Engine<P> {
             allow_replace: true,
             depends_on: Vec::new(),
             parameters: None,
-            was_active: false,
             environment: environment.value,
             template: template.value,
             resource,

@@ -1,35 +1,74 @@
 //! Reporting: what terraform did becomes the truth, in one commit.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use conductor_domain::Code;
 use conductor_domain::consumer::{Consumer, ConsumerKey};
 use conductor_domain::ids::ResourceId;
 use conductor_domain::operation::{
-    During, Effect, Failure, Operation, OperationEvent, OperationStatus, ReleaseRequest, Request,
+    During, Effect, ExecutorKind, Failure, Limits, Operation, OperationEvent, OperationStatus, ReleaseRequest, Request,
+    Warning,
 };
 use conductor_domain::principal::Caller;
-use conductor_domain::resource::{MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent};
+use conductor_domain::resource::{
+    MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent, ResourceStatus, Unstored,
+};
 
+use crate::cancel::{is_stopped, stopped};
 use crate::claim::{Appended, Claimed};
 use crate::commit::Draft;
-use crate::port::{Ports, Records, StoreError, Versioned};
-use crate::record::{Item, Record, Set};
+use crate::mutant::Mutant;
+use crate::port::{Clock, Ports, Records, StoreError, Versioned};
+use crate::record::{Item, Record, Set, Subject};
 use crate::release::without;
-use crate::work::{Job, JobOutcome, Produced};
+use crate::reservation::freed;
+use crate::work::{Interruption, Job, JobOutcome, Produced, Ran};
 use crate::{Engine, Error};
 
+/// Backoff between attempts, with full jitter: the first waits up to this, each after it up to twice as long as the one
+/// before, none longer than [`LONGEST_BACKOFF`], the longest delay of an SQS message.
+const FIRST_BACKOFF: Duration = Duration::from_secs(10);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(900);
+
+/// Why an operation may not be tried once more; `None` where it may. Its current attempt counts.
+pub(crate) fn exhausted(operation: &Operation, now: Timestamp) -> Option<Failure> {
+    let Limits { attempts, running_minutes, .. } = operation.limits;
+    let name = &operation.resource;
+    let current = operation.claimed_at().map_or(0, |at| now.duration_since(at).as_secs());
+    let ran = i64::try_from(operation.ran_seconds).unwrap_or(i64::MAX).saturating_add(current);
+    if operation.attempts >= attempts {
+        let detail = format!("{name} was tried {} times; {attempts} are allowed", operation.attempts);
+        return Some(Failure::new(Code::AttemptsExhausted, detail));
+    }
+    let over = ran >= operation.limits.running().as_secs();
+    over.then(|| Failure::new(Code::RanTooLong, format!("{name} ran for {running_minutes} minutes without an end")))
+}
+
+/// What a run that was stopped at its deadline twice with the same object in flight, and that got no further, says.
+fn over_budget(operation: &Operation, interruption: &Interruption) -> Option<Failure> {
+    if operation.executor == ExecutorKind::Worker {
+        return None;
+    }
+    let again: Vec<String> = interruption
+        .in_flight
+        .iter()
+        .filter_map(|now| {
+            let before = operation.in_flight.iter().find(|before| before.address == now.address)?;
+            Some(format!("{} ({} s, then {} s)", now.address, before.seconds, now.seconds))
+        })
+        .collect();
+    let stuck = interruption.finished == 0 && !again.is_empty();
+    stuck.then(|| Failure::new(Code::ExceedsBudget, format!("a run is too short for {}", again.join(", "))))
+}
+
 impl<P: Ports> Engine<P> {
-    /// Commits the outcome of a job. [`Error::Conflict`]: read again; the outcome stays what it is.
-    pub(crate) async fn report(
-        &self,
-        caller: &Caller,
-        claimed: &Claimed,
-        job: &Job,
-        outcome: &JobOutcome,
-    ) -> Result<(), Error> {
+    /// Commits how a job ended, and answers whether its operation has. [`Error::Conflict`]: read again; the outcome stays
+    /// what it is.
+    pub(crate) async fn report(&self, caller: &Caller, claimed: &Claimed, job: &Job, ran: &Ran) -> Result<bool, Error> {
         let item = Item::Resource(job.resource.id);
         let read: Versioned<Resource> = self
             .read(caller.organisation(), item)
@@ -39,34 +78,85 @@ impl<P: Ports> Engine<P> {
             .reservation
             .as_ref()
             .is_some_and(|reservation| reservation.operation == job.operation && reservation.epoch == job.epoch);
-        if !ours {
+        if !ours && !Mutant::ReportWithoutLease.lives() {
             return Err(StoreError::Unreadable(format!("the reservation of {} is not ours", read.id)).into());
         }
-        match outcome {
+        let mut draft = self.draft(caller, Some(job.deployment));
+        let met = Met::of(&mut draft, claimed, read, ran);
+        let now = draft.now();
+        match &ran.outcome {
             JobOutcome::Done(produced) if job.during == During::Destroy => {
-                self.report_destroyed(caller, claimed, read, produced).await
+                self.report_destroyed(caller, claimed, draft, met, produced).await?;
             }
             JobOutcome::Done(produced) => match refuse_large(&produced.outputs) {
-                None => self.report_made(caller, claimed, job, read, produced).await,
-                Some(failure) => self.report_failed(caller, claimed, job, read, failure, ResourceEvent::Failed).await,
+                None => self.report_made(caller, claimed, job, draft, met, produced).await?,
+                Some(failure) => report_failed(claimed, draft, met, OperationEvent::Failed, failure).await?,
             },
             JobOutcome::WouldReplace(objects) => {
                 let detail = format!(
                     "the plan for {} deletes or replaces {}; say allowReplace: [{:?}] to let it",
-                    read.name,
+                    met.resource.name,
                     objects.join(", "),
                     claimed.operation.resource
                 );
                 let failure = Failure { during: Some(job.during), ..Failure::new(Code::WouldReplace, detail) };
-                let event = if job.was_active { ResourceEvent::Kept } else { ResourceEvent::Failed };
-                self.report_failed(caller, claimed, job, read, failure, event).await
+                report_failed(claimed, draft, met, OperationEvent::Failed, failure).await?;
             }
             JobOutcome::Failed(failure) => {
                 let failure = Failure { during: Some(job.during), ..failure.clone() };
-                self.report_failed(caller, claimed, job, read, failure, ResourceEvent::Failed).await
+                report_failed(claimed, draft, met.touched(), OperationEvent::Failed, failure).await?;
             }
-            JobOutcome::Interrupted => self.report_interrupted(caller, claimed).await,
+            JobOutcome::Hindered(_) | JobOutcome::Interrupted(_)
+                if is_stopped(&claimed.deployment, &claimed.operation) =>
+            {
+                let failure = Failure { during: Some(job.during), ..stopped() };
+                let met = if claimed.lease.terraform_started_at.is_some() { met.touched() } else { met };
+                report_failed(claimed, draft, met, OperationEvent::Cancelled, failure).await?;
+            }
+            JobOutcome::Hindered(failure) => {
+                let failure = Failure { during: Some(job.during), ..failure.clone() };
+                match exhausted(&claimed.operation, now) {
+                    Some(limit) => {
+                        let detail = format!("{}; the last time: {}", limit.detail, failure.detail);
+                        let failure = Failure { code: limit.code, detail, ..failure };
+                        report_failed(claimed, draft, met.touched(), OperationEvent::Expired, failure).await?;
+                    }
+                    None => {
+                        let most = FIRST_BACKOFF.saturating_mul(1 << claimed.operation.attempts.min(8)) / 2;
+                        let wait = most.min(LONGEST_BACKOFF).mul_f64(self.clock.chance());
+                        self.report_unfinished(claimed, draft, met, wait, |operation| {
+                            operation.error = Some(failure.clone())
+                        })
+                        .await?;
+                        return Ok(false);
+                    }
+                }
+            }
+            JobOutcome::Interrupted(interruption) => {
+                let budget = over_budget(&claimed.operation, interruption);
+                let workers = self.settings.workers && claimed.operation.executor == ExecutorKind::Lambda;
+                let end = match (budget, exhausted(&claimed.operation, now)) {
+                    (Some(failure), _) if !workers => Some((OperationEvent::Failed, failure)),
+                    (None, Some(failure)) => Some((OperationEvent::Expired, failure)),
+                    (Some(_), _) | (None, None) => None,
+                };
+                if let Some((event, failure)) = end {
+                    let failure = Failure { during: Some(job.during), ..failure };
+                    report_failed(claimed, draft, met.touched(), event, failure).await?;
+                    return Ok(true);
+                }
+                let handed_over = over_budget(&claimed.operation, interruption).is_some();
+                let change = |operation: &mut Operation| {
+                    operation.in_flight = interruption.in_flight.clone();
+                    if handed_over {
+                        operation.executor = ExecutorKind::Worker;
+                    }
+                };
+                self.report_unfinished(claimed, draft, met, Duration::ZERO, change).await?;
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 
     async fn report_made(
@@ -74,11 +164,13 @@ impl<P: Ports> Engine<P> {
         caller: &Caller,
         claimed: &Claimed,
         job: &Job,
-        read: Versioned<Resource>,
+        mut draft: Draft<'_, P>,
+        met: Met,
         produced: &Produced,
     ) -> Result<(), Error> {
+        let Met { read, mut resource, operation } = met;
         let id = read.id;
-        let mut operation = Operation { changes: produced.changes, ..claimed.operation.value.clone() };
+        let mut operation = Operation { changes: produced.changes, ..operation };
         let (shown, hidden): (BTreeMap<_, _>, BTreeMap<_, _>) =
             produced.outputs.iter().partition(|(_, (_, sensitive))| !sensitive);
         let values = hidden.iter().map(|(name, (value, _))| ((*name).clone(), value.clone())).collect();
@@ -97,13 +189,11 @@ impl<P: Ports> Engine<P> {
 
         let dropped: Vec<ResourceId> =
             read.depends_on.iter().filter(|id| !job.depends_on.contains(id)).copied().collect();
-        let mut draft = self.draft(caller, Some(job.deployment));
         let edges = self.edges(caller, claimed, &mut draft, &read, &dropped).await?;
         draft.put(before.as_ref(), outputs);
         if let Some(parameters) = &job.parameters {
             draft.put(stored.as_ref(), parameters.clone());
         }
-        let mut resource = read.value.clone();
         resource.take(ResourceEvent::Settled, draft.now())?;
         resource.version = Some(job.template.version.clone());
         resource.reservation = None;
@@ -122,24 +212,26 @@ impl<P: Ports> Engine<P> {
         &self,
         caller: &Caller,
         claimed: &Claimed,
-        read: Versioned<Resource>,
+        mut draft: Draft<'_, P>,
+        met: Met,
         produced: &Produced,
     ) -> Result<(), Error> {
-        let mut draft = self.draft(caller, Some(claimed.deployment.id));
+        let Met { read, resource, operation } = met;
         let edges = self.edges(caller, claimed, &mut draft, &read, &read.depends_on).await?;
-        self.erase(caller, &mut draft, &read).await?;
+        self.erase(caller, &mut draft, &read, resource).await?;
         draft.append(claimed, edges);
-        let operation = Operation { changes: produced.changes, ..claimed.operation.value.clone() };
+        let operation = Operation { changes: produced.changes, ..operation };
         draft.succeed(claimed, operation, Effect::Destroyed)?;
         draft.commit().await
     }
 
-    /// Writes that a resource is gone, and removes everything that belongs to it.
+    /// Writes that a resource (`read`, with what else is to change of it) is gone, and removes everything that belongs to it.
     pub(crate) async fn erase(
         &self,
         caller: &Caller,
         draft: &mut Draft<'_, P>,
         read: &Versioned<Resource>,
+        mut resource: Resource,
     ) -> Result<(), Error> {
         let organisation = caller.organisation();
         let id = read.id;
@@ -177,34 +269,12 @@ impl<P: Ports> Engine<P> {
                 draft.update(&dependent, without(&dependent, id));
             }
         }
-        let mut resource = read.value.clone();
         resource.take(ResourceEvent::Destroyed, draft.now())?;
         resource.reservation = None;
         (resource.consumers, resource.dependents) = (0, 0);
         draft.audit_resource(&resource, "resource.destroyed");
         draft.update(read, resource);
         Ok(())
-    }
-
-    async fn report_failed(
-        &self,
-        caller: &Caller,
-        claimed: &Claimed,
-        job: &Job,
-        read: Versioned<Resource>,
-        failure: Failure,
-        event: ResourceEvent,
-    ) -> Result<(), Error> {
-        let mut draft = self.draft(caller, Some(job.deployment));
-        let mut resource = read.value.clone();
-        resource.take(event, draft.now())?;
-        resource.reservation = None;
-        if event == ResourceEvent::Failed {
-            draft.audit_resource(&resource, "resource.failed");
-        }
-        draft.update(&read, resource);
-        draft.fail(claimed, claimed.operation.value.clone(), failure)?;
-        draft.commit().await
     }
 
     /// The releases that remove a resource's edges to what it depends on no more. Until they have run the edges stay, marked
@@ -250,15 +320,103 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Gives the operation back; the next claim goes on from the stored state.
-    async fn report_interrupted(&self, caller: &Caller, claimed: &Claimed) -> Result<(), Error> {
-        let mut draft = self.draft(caller, Some(claimed.deployment.id));
-        let mut operation = claimed.operation.value.clone();
-        operation.take(OperationEvent::Returned, draft.now())?;
-        draft.wake(operation.deployment, operation.number);
+    async fn report_unfinished(
+        &self,
+        claimed: &Claimed,
+        mut draft: Draft<'_, P>,
+        met: Met,
+        wait: Duration,
+        change: impl FnOnce(&mut Operation),
+    ) -> Result<(), Error> {
+        let started = claimed.lease.terraform_started_at.is_some();
+        let Met { read, resource, mut operation } = if started { met.touched() } else { met };
+        let now = draft.now();
+        operation.take(OperationEvent::Returned, now)?;
+        if wait > Duration::ZERO {
+            operation.not_before = Some(now + wait);
+        }
+        change(&mut operation);
+        draft.wake_after(&operation, wait);
         draft.delete(&claimed.lease);
+        if resource != read.value {
+            draft.update(&read, resource);
+        }
         draft.update(&claimed.operation, operation);
         draft.commit().await
     }
+}
+
+/// A resource and an operation with what a run met beside its outcome.
+struct Met {
+    read: Versioned<Resource>,
+    resource: Resource,
+    operation: Operation,
+}
+
+impl Met {
+    fn of<P: Ports>(draft: &mut Draft<'_, P>, claimed: &Claimed, read: Versioned<Resource>, ran: &Ran) -> Self {
+        let mut resource = read.value.clone();
+        let mut operation = claimed.operation.value.clone();
+        let mut warn = |code: Code, detail: String| {
+            let action = match code {
+                Code::LockReleased => "resource.lockReleased",
+                Code::StateRecovered => "resource.stateRecovered",
+                _ => "resource.stateMayBeIncomplete",
+            };
+            draft.audit(Subject::Resource(read.id), action, Some(detail.clone()));
+            operation.warnings.push(Warning { code, detail });
+        };
+        if let Some(lock) = &ran.lock_released {
+            warn(Code::LockReleased, format!("the lock {lock} of a run that was left behind was removed"));
+        }
+        if ran.recovered {
+            warn(Code::StateRecovered, "a state that could not be stored before was pushed".to_owned());
+        }
+        let known = resource.unstored.as_ref().map_or(&[] as &[String], |unstored| &unstored.objects);
+        let new: Vec<String> = ran.unstored.iter().filter(|object| !known.contains(object)).cloned().collect();
+        if !new.is_empty() {
+            let detail = format!("these may exist although no state has them; look for them: {}", new.join(", "));
+            warn(Code::StateMayBeIncomplete, detail);
+            let objects = known.iter().cloned().chain(new).collect();
+            resource.unstored = Some(Unstored { deployment: claimed.deployment.id, at: draft.now(), objects });
+        }
+        if ran.started {
+            resource.errored_state = ran.errored_state.clone();
+            match &mut resource.left_behind {
+                // The lock may still be there.
+                Some(left) if matches!(ran.outcome, JobOutcome::Hindered(_) | JobOutcome::Interrupted(_)) => {
+                    left.begun.clear();
+                }
+                left => *left = None,
+            }
+        }
+        Self { read, resource, operation }
+    }
+
+    /// Terraform may have changed something.
+    fn touched(mut self) -> Self {
+        if let Some(reservation) = &mut self.resource.reservation {
+            reservation.untouched = false;
+        }
+        self
+    }
+}
+
+async fn report_failed<P: Ports>(
+    claimed: &Claimed,
+    mut draft: Draft<'_, P>,
+    met: Met,
+    event: OperationEvent,
+    failure: Failure,
+) -> Result<(), Error> {
+    let Met { read, resource, operation } = met;
+    let resource = freed(resource, draft.now())?;
+    if resource.status == ResourceStatus::Failed {
+        draft.audit_resource(&resource, "resource.failed");
+    }
+    draft.update(&read, resource);
+    draft.fail(claimed, operation, event, failure)?;
+    draft.commit().await
 }
 
 fn refuse_large(outputs: &BTreeMap<String, (Value, bool)>) -> Option<Failure> {

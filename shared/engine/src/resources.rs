@@ -21,7 +21,7 @@ use conductor_domain::{Code, Refusal};
 use crate::commit::Precondition;
 use crate::idempotency::IdempotencyKey;
 use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
-use crate::record::{Identified, Item, Resident, Set};
+use crate::record::{Identified, Item, Resident, Set, Subject};
 use crate::submit::Submission;
 use crate::{Engine, Error};
 
@@ -43,6 +43,15 @@ pub struct NewExternal {
     pub parameters: Map<String, Value>,
     /// What it gives, and whether it is sensitive.
     pub outputs: BTreeMap<String, (Value, bool)>,
+}
+
+/// What can be said of a resource.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ResourceChange {
+    /// Whether matching with the scope `global` finds it, and every environment may name it.
+    pub published: Option<bool>,
+    /// True where a person has looked for what no state has.
+    pub reconciled: bool,
 }
 
 /// A consumer that no file names.
@@ -117,6 +126,9 @@ impl<P: Ports> Engine<P> {
             status: ResourceStatus::Active,
             entered_at: now,
             reservation: None,
+            left_behind: None,
+            errored_state: None,
+            unstored: None,
             consumers: 0,
             dependents: 0,
             waiters: 0,
@@ -207,7 +219,7 @@ impl<P: Ports> Engine<P> {
             let mut draft = self.draft(caller, None);
             let mut going = read.clone();
             going.value.take(ResourceEvent::DestroyBegun, draft.now())?;
-            self.erase(caller, &mut draft, &going).await?;
+            self.erase(caller, &mut draft, &going, going.value.clone()).await?;
             match draft.commit().await {
                 Err(Error::Conflict) => self.again(&mut tries).await?,
                 done => return done.map(|()| None),
@@ -240,39 +252,45 @@ impl<P: Ports> Engine<P> {
         Ok(Refusal::new(Code::ResourceInUse, format!("{} is used: {}", resource.name, users.join(", "))))
     }
 
-    /// Lets matching with the scope `global` find a resource, and every environment name it; or no longer.
-    pub async fn publish_resource(
+    /// Changes what can be said of a resource.
+    pub async fn change_resource(
         &self,
         caller: &Caller,
         id: ResourceId,
-        published: bool,
+        change: ResourceChange,
         precondition: &Precondition,
     ) -> Result<Versioned<Resource>, Error> {
         let mut tries = self.tries();
         loop {
-            match self.try_publish_resource(caller, id, published, precondition).await {
+            match self.try_change_resource(caller, id, change, precondition).await {
                 Err(Error::Conflict) => self.again(&mut tries).await?,
                 done => return done,
             }
         }
     }
 
-    async fn try_publish_resource(
+    async fn try_change_resource(
         &self,
         caller: &Caller,
         id: ResourceId,
-        published: bool,
+        change: ResourceChange,
         precondition: &Precondition,
     ) -> Result<Versioned<Resource>, Error> {
         let read = self.resource_record(caller, id).await?;
         precondition.check(Some(&read.version))?;
-        if read.published == published {
+        let published = change.published.unwrap_or(read.published);
+        let unstored = read.unstored.clone().filter(|_| !change.reconciled);
+        let changed = Resource { published, unstored, ..read.value.clone() };
+        if changed == read.value {
             return Ok(read);
         }
         let mut draft = self.draft(caller, None);
+        if let Some(seen_to) = read.unstored.as_ref().filter(|_| change.reconciled) {
+            draft.audit(Subject::Resource(id), "resource.reconciled", Some(seen_to.objects.join(", ")));
+        }
         let made_global = read.candidate == Some(Scope::Global);
         let key = CandidateKey { scope: Scope::Global, template: read.template.clone() };
-        if !made_global {
+        if published != read.published && !made_global {
             let items = [Item::CandidateGuard(key.clone()), Item::Candidate(key.clone(), read.created_at, id)];
             let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
             let guard: Option<Versioned<CandidateGuard>> = batch.take(&items[0])?;
@@ -285,8 +303,9 @@ impl<P: Ports> Engine<P> {
                 draft.delete(candidate);
             }
         }
-        let changed = Resource { published, ..read.value.clone() };
-        draft.audit_resource(&changed, if published { "resource.published" } else { "resource.unpublished" });
+        if published != read.published {
+            draft.audit_resource(&changed, if published { "resource.published" } else { "resource.unpublished" });
+        }
         let written = draft.update(&read, changed);
         draft.commit().await?;
         Ok(written)

@@ -11,6 +11,7 @@ use conductor_domain::operation::{Operation, OperationEvent, OperationStatus, Re
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Resource, Waiter};
 
+use crate::mutant::Mutant;
 use crate::pools::Patience;
 use crate::port::{Clock, Objects, Ports, Versioned, Wake};
 use crate::record::{Item, Open, Set, Subject};
@@ -31,6 +32,9 @@ pub(crate) fn decide(
     for number in &operation.depends_on {
         match status_of(*number) {
             Some(OperationStatus::Succeeded) => {}
+            Some(OperationStatus::TimedOut | OperationStatus::Cancelled) if Mutant::SettleForgetsState.lives() => {
+                open = true;
+            }
             Some(status) if status.is_final() => lost |= operation.needs(*number),
             Some(_) | None => open = true,
         }
@@ -157,7 +161,7 @@ impl<P: Ports> Engine<P> {
             let mut operation = read.value.clone();
             operation.take(event, now)?;
             match operation.status {
-                OperationStatus::Ready => step.wakes.push(self.wake(caller, deployment.id, Some(operation.number))),
+                OperationStatus::Ready => step.wakes.push(self.wake(caller, &operation)),
                 _ => {
                     if let Some(marker) = markers.get(&operation.number) {
                         draft.delete(marker);
@@ -211,6 +215,9 @@ impl<P: Ports> Engine<P> {
             | DeploymentStatus::Cancelled
             | DeploymentStatus::TimedOut => return Ok(Vec::new()),
         }
+        if let Some(cancel) = deployment.cancel.clone() {
+            return self.settle_cancelled(caller, deployment, &cancel, whole).await;
+        }
         let open: Vec<Versioned<Open>> = self.list_first(organisation, &Set::Open(id), 1).await?;
         let acquires_over = open.first().is_none_or(|open| open.number > deployment.acquires);
         let decides = deployment.releases == Releases::Undecided && acquires_over && !open.is_empty();
@@ -228,10 +235,21 @@ impl<P: Ports> Engine<P> {
             current = draft.update(&current, Deployment { releases, ..current.value.clone() });
             draft.commit().await?;
         }
+        self.advance_all(caller, &current, &operations).await
+    }
+
+    /// Readies or skips what no longer waits, given all operations, or all that matter to these.
+    pub(crate) async fn advance_all(
+        &self,
+        caller: &Caller,
+        deployment: &Deployment,
+        operations: &[Versioned<Operation>],
+    ) -> Result<Vec<Wake>, Error> {
+        let id = deployment.id;
         let statuses: BTreeMap<u32, OperationStatus> = operations.iter().map(|o| (o.number, o.status)).collect();
         let mut moved = Moved::default();
         let advanced =
-            self.advance(caller, &current, &operations, |number| statuses.get(&number).copied(), &mut moved).await;
+            self.advance(caller, deployment, operations, |number| statuses.get(&number).copied(), &mut moved).await;
         let Moved { mut wakes, skipped } = moved;
         for number in &skipped {
             wakes.extend(self.settle_operation(caller, id, *number).await?);
@@ -329,7 +347,7 @@ impl<P: Ports> Engine<P> {
             // Boxed: what a pool lacks now is a deployment that ends like this one.
             Box::pin(self.settle_pool(caller, &pool, Patience::Later)).await;
         }
-        Ok(next.map(|next| self.wake(caller, next, None)).into_iter().collect())
+        Ok(next.map(|next| self.wake_settle(caller, next)).into_iter().collect())
     }
 
     /// Lets those go on that wait for a resource which nobody has reserved any more.
@@ -366,8 +384,8 @@ impl<P: Ports> Engine<P> {
             if read.status == OperationStatus::Waiting && read.waiting_for == Some(WaitingFor::Resource) {
                 let mut operation = read.value.clone();
                 operation.take(OperationEvent::Unblocked, self.clock.now())?;
+                wakes.push(self.wake(caller, &operation));
                 draft.update(&read, operation);
-                wakes.push(self.wake(caller, waiter.deployment, Some(waiter.number)));
             }
         }
         // Counts what is there, so that a count that is wrong for whatever reason does not stay so.

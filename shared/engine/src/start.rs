@@ -7,7 +7,7 @@ use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentKind, 
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::lane::{Lane, LaneOf};
 use conductor_domain::name::ApplicationName;
-use conductor_domain::operation::{Failure, Operation, OperationStatus, Request};
+use conductor_domain::operation::{ExecutorKind, Failure, Operation, OperationStatus, Request};
 use conductor_domain::pool::PoolKey;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
@@ -239,17 +239,18 @@ impl<P: Ports> Engine<P> {
             draft = self.draft(caller, Some(id));
         }
         let now = self.clock.now();
+        deployment.cancel = read.cancel.clone();
         deployment.take(DeploymentEvent::Planned, now)?;
         draft.update(&read, deployment.clone());
         let detail = format!("{} operations", planned.operations.len());
         draft.audit(Subject::Deployment(id), "deployment.started", Some(detail));
         draft.commit().await?;
         self.keep_objects(&deployment).await?;
-        if planned.operations.is_empty() {
-            return self.settle_deployment(caller, id).await;
+        if planned.operations.is_empty() || deployment.cancel.is_some() {
+            return self.settle_whole(caller, id).await;
         }
         let ready = planned.operations.iter().filter(|operation| operation.status == OperationStatus::Ready);
-        Ok(ready.map(|operation| self.wake(caller, id, Some(operation.number))).collect())
+        Ok(ready.map(|operation| self.wake(caller, operation)).collect())
     }
 
     /// Writes those operations of a large plan that are not there yet.
@@ -267,8 +268,21 @@ impl<P: Ports> Engine<P> {
         Ok(())
     }
 
-    pub(crate) fn wake(&self, caller: &Caller, deployment_id: DeploymentId, operation: Option<u32>) -> Wake {
-        Wake { organisation: caller.organisation().clone(), deployment_id, operation }
+    /// The wake-up for an operation that can be claimed.
+    pub(crate) fn wake(&self, caller: &Caller, operation: &Operation) -> Wake {
+        let Operation { deployment, number, executor, .. } = *operation;
+        Wake {
+            organisation: caller.organisation().clone(),
+            deployment_id: deployment,
+            operation: Some(number),
+            executor,
+        }
+    }
+
+    /// The wake-up for a deployment that has to be settled.
+    pub(crate) fn wake_settle(&self, caller: &Caller, deployment_id: DeploymentId) -> Wake {
+        let (organisation, executor) = (caller.organisation().clone(), ExecutorKind::default());
+        Wake { organisation, deployment_id, operation: None, executor }
     }
 
     /// Ends a deployment that was never planned.

@@ -306,6 +306,7 @@ impl<P: Ports> Engine<P> {
             file_metadata: Map::new(),
             operation_counts: BTreeMap::new(),
             error: None,
+            cancel: None,
         });
         if lane.is_none() {
             draft.check(&environment);

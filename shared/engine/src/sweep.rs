@@ -1,18 +1,22 @@
 //! Sweeping: whatever is due is settled. Lost messages, dead workers and time that is over are all the same thing.
 
 use conductor_domain::Code;
+use conductor_domain::deployment::Deployment;
 use conductor_domain::operation::{Failure, Lease, Operation, OperationEvent, OperationStatus, WaitingFor};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
 use futures::StreamExt;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use conductor_domain::name::OrganisationName;
 
+use crate::cancel::{is_stopped, stopped};
 use crate::pools::Patience;
 use crate::port::{Clock, CommitError, DUE_SHARDS, Ports, Records, Versioned, Wake};
-use crate::record::{Item, Open, Record};
+use crate::record::{Item, Record, Subject};
+use crate::report::exhausted;
+use crate::reservation::{Left, freed};
 use crate::{Causes, Engine, Error};
 
 /// Due records of a shard that one sweep looks at; the rest is the next sweep's.
@@ -113,66 +117,77 @@ impl<P: Ports> Engine<P> {
         if operation.status.is_final() {
             return self.settle_after(caller, id, number).await;
         }
-        if self.clock.now() >= operation.expires_at {
-            return self.expire(caller, operation).await;
+        let now = self.clock.now();
+        if now >= operation.ends_at() {
+            let failure = overdue(&operation, now);
+            return self.end_outside(caller, &operation, OperationEvent::Expired, failure).await;
         }
-        match operation.status {
-            OperationStatus::Ready => {
+        if operation.not_before.is_some_and(|at| now < at) {
+            return Ok(Vec::new());
+        }
+        match (operation.status, operation.waiting_for) {
+            (OperationStatus::Ready, _) => {
                 tracing::warn!(deployment = %id, operation = number, "sending a wake-up again");
-                Ok(vec![self.wake(caller, id, Some(number))])
+                Ok(vec![self.wake(caller, &operation)])
+            }
+            (OperationStatus::Waiting, Some(WaitingFor::Lock)) => {
+                let mut ready = operation.value.clone();
+                ready.take(OperationEvent::Unblocked, now)?;
+                let wake = self.wake(caller, &ready);
+                let mut draft = self.draft(caller, Some(id));
+                draft.update(&operation, ready);
+                draft.commit().await?;
+                Ok(vec![wake])
             }
             _ => Ok(Vec::new()),
         }
     }
 
-    /// Ends an operation whose time is over. What it had reserved stays so until no terraform of it can live.
-    async fn expire(&self, caller: &Caller, read: Versioned<Operation>) -> Result<Vec<Wake>, Error> {
-        let (id, number) = (read.deployment, read.number);
-        let mut operation = read.value.clone();
-        operation.take(OperationEvent::Expired, self.clock.now())?;
-        let detail = format!("{} did not end by {}", read.resource, read.expires_at);
-        operation.error = Some(Failure::new(Code::Expired, detail));
-        let items = [Item::Open(id, number), Item::Lease(id, number)];
-        let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
-        let mut draft = self.draft(caller, Some(id));
-        if let Some(marker) = batch.take::<Open>(&items[0])? {
-            draft.delete(&marker);
-        }
-        if let Some(lease) = batch.take::<Lease>(&items[1])? {
-            draft.delete(&lease);
-        }
-        draft.update(&read, operation);
-        draft.commit().await?;
-        self.settle_after(caller, id, number).await
-    }
-
     /// A lease has ended: its worker is gone. Terraform may start again at once only where it had not started.
     async fn take_over(&self, caller: &Caller, lease: Versioned<Lease>) -> Result<Vec<Wake>, Error> {
-        if lease.expires_at > self.clock.now() {
+        let now = self.clock.now();
+        if lease.expires_at > now {
             return Ok(Vec::new());
         }
         let (id, number) = (lease.deployment, lease.operation);
-        let read: Option<Versioned<Operation>> = self.read(caller.organisation(), Item::Operation(id, number)).await?;
+        let items = [Item::Operation(id, number), Item::Deployment(id)];
+        let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
+        let read = batch.take::<Operation>(&items[0])?;
+        let deployment = batch.take::<Deployment>(&items[1])?;
         let mut draft = self.draft(caller, Some(id));
         draft.delete(&lease);
-        let mut wakes = Vec::new();
-        if let Some(read) = read
-            && read.status == OperationStatus::Running
-            && read.epoch == lease.epoch
-        {
-            let mut operation = read.value.clone();
-            tracing::warn!(deployment = %id, operation = number, epoch = lease.epoch, worker = lease.worker, "a lease has ended");
-            if lease.may_have_left_terraform() {
-                operation.take(OperationEvent::Blocked, self.clock.now())?;
-                operation.waiting_for = Some(WaitingFor::Lock);
-            } else {
-                operation.take(OperationEvent::Returned, self.clock.now())?;
-                wakes.push(self.wake(caller, id, Some(number)));
-            }
-            let subject = crate::record::Subject::Deployment(id);
-            draft.audit(subject, "operation.takenOver", Some(format!("{} epoch {}", read.resource, lease.epoch)));
-            draft.update(&read, operation);
+        let held = read.filter(|read| read.status == OperationStatus::Running && read.epoch == lease.epoch);
+        let Some(read) = held else {
+            draft.commit().await?;
+            return Ok(Vec::new());
+        };
+        tracing::warn!(deployment = %id, operation = number, epoch = lease.epoch, worker = lease.worker, "a lease has ended");
+        if deployment.is_some_and(|deployment| is_stopped(&deployment, &read)) {
+            return self.end_outside(caller, &read, OperationEvent::Cancelled, stopped()).await;
         }
+        if let Some(failure) = exhausted(&read, now) {
+            return self.end_outside(caller, &read, OperationEvent::Expired, failure).await;
+        }
+        let (resource, left) = self.left(caller, &read, Some(&*lease), now).await?;
+        let mut operation = read.value.clone();
+        let mut wakes = Vec::new();
+        match &left {
+            Left::Quarantined(_, until) => {
+                operation.take(OperationEvent::Blocked, now)?;
+                operation.waiting_for = Some(WaitingFor::Lock);
+                operation.not_before = Some(*until);
+            }
+            Left::Nothing | Left::Free(_) => {
+                operation.take(OperationEvent::Returned, now)?;
+                wakes.push(self.wake(caller, &operation));
+            }
+        }
+        if let (Left::Quarantined(..), Some(_)) = (&left, &resource) {
+            draft.let_go(resource.as_ref(), left)?;
+        }
+        let detail = format!("{} epoch {}", read.resource, lease.epoch);
+        draft.audit(Subject::Deployment(id), "operation.takenOver", Some(detail));
+        draft.update(&read, operation);
         draft.commit().await?;
         Ok(wakes)
     }
@@ -182,19 +197,35 @@ impl<P: Ports> Engine<P> {
         if let Some(reservation) = &read.reservation {
             let item = Item::Operation(reservation.deployment, reservation.number);
             let operation: Option<Versioned<Operation>> = self.read(caller.organisation(), item).await?;
-            if operation.is_some_and(|operation| !operation.status.is_final()) {
+            let over = operation.is_none_or(|operation| operation.status.is_final());
+            if !over || self.clock.now() < reservation.dead_after {
                 return Ok(Vec::new());
             }
-            let mut resource = read.value.clone();
-            resource.take(conductor_domain::resource::ResourceEvent::Failed, self.clock.now())?;
-            resource.reservation = None;
             let mut draft = self.draft(caller, None);
+            let resource = freed(read.value.clone(), draft.now())?;
             draft.audit_resource(&resource, "resource.reservationLifted");
             draft.update(&read, resource);
             draft.commit().await?;
         }
         self.settle_resource(caller, read.id).await
     }
+}
+
+/// Why an operation whose time is over is ended.
+fn overdue(operation: &Operation, now: Timestamp) -> Failure {
+    let name = &operation.resource;
+    if now >= operation.expires_at {
+        return Failure::new(Code::Expired, format!("{name} did not end by {}", operation.expires_at));
+    }
+    let (what, minutes) = (operation.waiting_for, operation.limits.waiting_minutes);
+    let detail = match what {
+        Some(WaitingFor::Lock) => format!("{name} waited {minutes} minutes for a lock"),
+        Some(WaitingFor::Resource | WaitingFor::Dependencies) => {
+            format!("{name} waited {minutes} minutes for a resource that others work on")
+        }
+        None => format!("no worker took {name} for {minutes} minutes"),
+    };
+    Failure::new(Code::WaitedTooLong, detail)
 }
 
 /// Since when a due record has stood as it does.

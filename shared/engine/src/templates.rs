@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use conductor_domain::code::Fault;
+use conductor_domain::operation::{ExecutorKind, Limits};
 use conductor_domain::principal::Caller;
 use conductor_domain::template::{Interface, Template, TemplateName, TemplateState, TemplateVersion};
 use conductor_domain::{Code, Refusal};
@@ -38,6 +40,10 @@ pub struct TemplateChange {
     pub state: Option<TemplateState>,
     /// Whether those stay when their last consumer leaves.
     pub retain: Option<bool>,
+    /// Who runs it.
+    pub executor: Option<ExecutorKind>,
+    /// How often and how long its operations may be tried.
+    pub limits: Option<Limits>,
 }
 
 /// The artifact's name of a template archive.
@@ -97,6 +103,8 @@ impl<P: Ports> Engine<P> {
             engine: new.engine.clone(),
             engine_version: new.engine_version.clone(),
             retain: false,
+            executor: ExecutorKind::default(),
+            limits: Limits::default(),
             created_at: self.clock.now(),
             created_by: caller.principal.id.clone(),
         });
@@ -108,7 +116,7 @@ impl<P: Ports> Engine<P> {
         Ok(PutOutcome { record, created: true })
     }
 
-    /// Makes a version Active or Deprecated, or says whether the resources that it makes from now on are retained.
+    /// Changes what can be changed of a version: all but what it is.
     pub async fn change_template_version(
         &self,
         caller: &Caller,
@@ -136,18 +144,29 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Versioned<TemplateVersion>, Error> {
         let read = self.template_version(caller, name, version).await?;
         precondition.check(Some(&read.version))?;
+        let limits = change.limits.unwrap_or(read.limits);
+        if let Some((name, least, most)) = limits.fault() {
+            let fault = Fault::at(format!("/limits/{name}"), format!("must be {least} to {most}"));
+            return Err(Refusal::at(Code::BodyInvalid, vec![fault]).into());
+        }
         let state = change.state.unwrap_or(read.state);
-        let retain = change.retain.unwrap_or(read.retain);
-        if (read.state, read.retain) == (state, retain) {
+        let changed = TemplateVersion {
+            state,
+            retain: change.retain.unwrap_or(read.retain),
+            executor: change.executor.unwrap_or(read.executor),
+            limits,
+            ..read.value.clone()
+        };
+        if changed == read.value {
             return Ok(read);
         }
+        let detail = format!("{version} {state:?}{}", if changed.retain { ", retained" } else { "" });
         let template = self.template(caller, name).await?;
         let mut draft = self.draft(caller, None);
-        let record = draft.update(&read, TemplateVersion { state, retain, ..read.value.clone() });
-        let mut changed = template.value.clone();
-        changed.versions.insert(version.clone(), state);
-        draft.update(&template, changed);
-        let detail = format!("{version} {state:?}{}", if retain { ", retained" } else { "" });
+        let record = draft.update(&read, changed);
+        let mut versions = template.value.clone();
+        versions.versions.insert(version.clone(), state);
+        draft.update(&template, versions);
         draft.audit(Subject::Template(name.clone()), "template.changed", Some(detail));
         draft.commit().await?;
         Ok(record)

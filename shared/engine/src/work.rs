@@ -2,28 +2,26 @@
 //! terraform, and in the simulation, with another [`Executor`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value};
 
 use conductor_domain::environment::Environment;
 use conductor_domain::ids::{DeploymentId, OperationId, ResourceId};
 use conductor_domain::name::OrganisationName;
-use conductor_domain::operation::{Changes, During, Failure, Request};
+use conductor_domain::operation::{Changes, During, ExecutorKind, Failure, InFlight, OperationEvent, Request};
 use conductor_domain::principal::Caller;
-use conductor_domain::resource::{Parameters, Resource, ResourceEvent};
+use conductor_domain::resource::{Parameters, Resource};
 use conductor_domain::template::TemplateVersion;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::claim::{Claim, Claimed};
-use crate::lease::{Control, Keeper, STOP_BEFORE_DEADLINE};
-use crate::port::{Clock, Ports, Versioned, Wake};
-use crate::record::Item;
+use crate::lease::{Control, Keeper, Start};
+use crate::port::{Clock, Ports, Wake};
 use crate::{Causes, Engine, Error};
 
 /// Reporting is given up so long before the worker's deadline.
 const REPORT_MARGIN: SignedDuration = SignedDuration::from_secs(5);
-/// Less time than this before terraform would be stopped is not worth a start.
-const WORTH_STARTING: SignedDuration = SignedDuration::from_secs(30);
 
 /// One terraform run. It has no `Debug`, because it holds secrets.
 #[derive(Clone)]
@@ -42,8 +40,6 @@ pub struct Job {
     pub depends_on: Vec<ResourceId>,
     /// The parameters that it has once the run has succeeded, where they are not the stored ones already.
     pub parameters: Option<Parameters>,
-    /// True where it was in order before.
-    pub was_active: bool,
     /// Where it lives.
     pub environment: Environment,
     /// The template version that runs.
@@ -58,8 +54,8 @@ pub struct Job {
     pub inputs: Map<String, Value>,
     /// Names of the sensitive ones.
     pub sensitive: BTreeSet<String>,
-    /// When the worker ends.
-    pub deadline: Timestamp,
+    /// When the worker ends; none where it does not.
+    pub deadline: Option<Timestamp>,
 }
 
 impl Job {
@@ -85,10 +81,51 @@ pub enum JobOutcome {
     Done(Produced),
     /// Not begun: the plan deletes or replaces these objects.
     WouldReplace(Vec<String>),
-    /// Badly.
+    /// Badly: another attempt would end like this one.
     Failed(Failure),
+    /// Badly, for a reason that passes.
+    Hindered(Failure),
     /// It was asked to stop, and stored its state.
-    Interrupted,
+    Interrupted(Interruption),
+}
+
+/// What a run that was stopped had done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interruption {
+    /// What it had begun and not finished.
+    pub in_flight: Vec<InFlight>,
+    /// How many other objects it had finished with.
+    pub finished: u32,
+}
+
+/// How a run ended, and what it met.
+#[derive(Clone, PartialEq)]
+pub struct Ran {
+    /// True where it came as far as [`Executor::run`].
+    pub started: bool,
+    /// How it ended.
+    pub outcome: JobOutcome,
+    /// The id of a left-behind run's lock that it removed.
+    pub lock_released: Option<String>,
+    /// What a left-behind run had begun to make and the state does not have.
+    pub unstored: Vec<String>,
+    /// Where a state is kept that it could not store; none also where it pushed the one of the run before.
+    pub errored_state: Option<String>,
+    /// True where it pushed the state that the run before could not store.
+    pub recovered: bool,
+}
+
+impl From<JobOutcome> for Ran {
+    fn from(outcome: JobOutcome) -> Self {
+        Self {
+            outcome,
+            started: false,
+            lock_released: None,
+            unstored: Vec::new(),
+            errored_state: None,
+            recovered: false,
+        }
+    }
 }
 
 /// Whoever runs terraform.
@@ -99,11 +136,18 @@ pub trait Executor: Send + Sync {
     /// A name for this worker, unique among those that live.
     fn worker(&self) -> &str;
 
-    /// Fetches and writes everything that a run needs. Terraform does not start here.
-    fn prepare(&self, job: &Job) -> impl Future<Output = Result<Self::Prepared, Failure>> + Send;
+    /// Which operations it takes.
+    fn kind(&self) -> ExecutorKind;
+
+    /// Fetches and writes everything that a run needs. Terraform does not start here, and nothing is written beside the
+    /// work folder. An error is [`JobOutcome::Failed`] or [`JobOutcome::Hindered`].
+    fn prepare(&self, job: &Job) -> impl Future<Output = Result<Self::Prepared, JobOutcome>> + Send;
 
     /// Runs terraform. When this ends, no process of it lives.
-    fn run(&self, job: &Job, prepared: Self::Prepared, control: Control) -> impl Future<Output = JobOutcome> + Send;
+    ///
+    /// Before it, it removes the lock that a left-behind run left ([`Resource::left_behind`]) and pushes the state that
+    /// the run before could not store ([`Resource::errored_state`]).
+    fn run(&self, job: &Job, prepared: Self::Prepared, control: Control) -> impl Future<Output = Ran> + Send;
 }
 
 /// What became of an operation in its first step.
@@ -118,7 +162,14 @@ pub(crate) enum Step {
 
 impl<P: Ports> Engine<P> {
     /// Does what a wake-up asks for, and then, while there is time, what became ready by it.
-    pub async fn work<E: Executor>(&self, wake: Wake, executor: &E, deadline: Timestamp) -> Result<(), Error> {
+    ///
+    /// `deadline` is when the worker ends; none where it does not.
+    pub async fn work<E: Executor>(&self, wake: Wake, executor: &E, deadline: Option<Timestamp>) -> Result<(), Error> {
+        if wake.operation.is_some() && !self.worth_starting(deadline) {
+            tracing::info!(deployment = %wake.deployment_id, "too little time is left to start");
+            self.send(&[wake]).await;
+            return Ok(());
+        }
         let mut next = Some(wake);
         while let Some(wake) = next.take() {
             let request = format!("{}/{}", wake.deployment_id, wake.operation.unwrap_or_default());
@@ -127,8 +178,9 @@ impl<P: Ports> Engine<P> {
                 None => self.settle_whole(&caller, wake.deployment_id).await?,
                 Some(number) => self.operate(&caller, &wake, number, executor, deadline).await?,
             };
+            let takes = |wake: &Wake| wake.operation.is_some() && wake.executor == executor.kind();
             if self.worth_starting(deadline)
-                && let Some(index) = wakes.iter().position(|wake| wake.operation.is_some())
+                && let Some(index) = wakes.iter().position(takes)
             {
                 next = Some(wakes.swap_remove(index));
             }
@@ -137,8 +189,11 @@ impl<P: Ports> Engine<P> {
         Ok(())
     }
 
-    fn worth_starting(&self, deadline: Timestamp) -> bool {
-        self.clock.now() + STOP_BEFORE_DEADLINE + WORTH_STARTING < deadline
+    fn worth_starting(&self, deadline: Option<Timestamp>) -> bool {
+        let timings = &self.settings.timings;
+        let needed = timings.stop_before_deadline + timings.worth_starting;
+        let in_time = deadline.is_none_or(|deadline| self.clock.now() + needed < deadline);
+        in_time && !self.stopping.load(Ordering::Relaxed)
     }
 
     async fn operate<E: Executor>(
@@ -147,9 +202,9 @@ impl<P: Ports> Engine<P> {
         wake: &Wake,
         number: u32,
         executor: &E,
-        deadline: Timestamp,
+        deadline: Option<Timestamp>,
     ) -> Result<Vec<Wake>, Error> {
-        match self.claim(caller, wake, number, executor.worker()).await? {
+        match self.claim(caller, wake, number, (executor.worker(), executor.kind())).await? {
             Claim::Nothing => return Ok(Vec::new()),
             Claim::Unsettled => {}
             Claim::Ours(claimed) => {
@@ -179,7 +234,7 @@ impl<P: Ports> Engine<P> {
         caller: &Caller,
         claimed: Claimed,
         executor: &E,
-        deadline: Timestamp,
+        deadline: Option<Timestamp>,
     ) -> Result<bool, Error> {
         let mut claimed = claimed;
         let mut tries = self.tries();
@@ -214,25 +269,12 @@ impl<P: Ports> Engine<P> {
 
     async fn fail(&self, caller: &Caller, claimed: &Claimed, failure: Failure) -> Result<(), Error> {
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
-        let mut freed = None;
-        if let Some(id) = claimed.operation.resource_id {
-            let read: Option<Versioned<Resource>> = self.read(caller.organisation(), Item::Resource(id)).await?;
-            let ours = |resource: &Resource| {
-                resource.reservation.as_ref().is_some_and(|reservation| reservation.operation == claimed.operation.id)
-            };
-            // A claim before this one had reserved it.
-            if let Some(read) = read.filter(|read| ours(read)) {
-                let mut resource = read.value.clone();
-                resource.take(ResourceEvent::Failed, draft.now())?;
-                resource.reservation = None;
-                draft.update(&read, resource);
-                freed = Some(id);
-            }
-        }
-        draft.fail(claimed, claimed.operation.value.clone(), failure)?;
+        let (resource, left) = self.left(caller, &claimed.operation, None, draft.now()).await?;
+        let freed = draft.let_go(resource.as_ref(), left)?;
+        draft.fail(claimed, claimed.operation.value.clone(), OperationEvent::Failed, failure)?;
         draft.commit().await?;
-        if let Some(id) = freed {
-            let wakes = self.settle_resource(caller, id).await?;
+        if let Some(resource) = resource.filter(|_| freed) {
+            let wakes = self.settle_resource(caller, resource.id).await?;
             self.send(&wakes).await;
         }
         Ok(())
@@ -240,27 +282,28 @@ impl<P: Ports> Engine<P> {
 
     /// Runs terraform under a lease that is kept, and reports. True where the operation has ended.
     async fn run<E: Executor>(&self, caller: &Caller, claimed: Claimed, job: Job, executor: &E) -> Result<bool, Error> {
-        let keeper = Keeper::new(self, caller, claimed.lease.clone(), job.deadline);
+        let keeper = Keeper::new(self, caller, claimed.lease.clone(), &claimed.operation, job.deadline);
         let control = keeper.control();
-        let outcome = keeper
+        let ended = keeper
             .while_running(async {
-                let outcome = match executor.prepare(&job).await {
-                    Err(failure) => JobOutcome::Failed(failure),
+                let ran = match executor.prepare(&job).await {
+                    Err(outcome) => Ran::from(outcome),
                     Ok(prepared) => match keeper.start().await {
-                        Ok(()) => executor.run(&job, prepared, control).await,
+                        Ok(Start::Go) => Ran { started: true, ..executor.run(&job, prepared, control).await },
+                        Ok(Start::Stopped) => Ran::from(JobOutcome::Interrupted(Interruption::default())),
                         Err(Error::Conflict) => return Ok(None),
                         // Nothing was started, so somebody may start at once.
                         Err(error) => {
                             tracing::warn!(error = %Causes(&error), "terraform was not started");
-                            JobOutcome::Interrupted
+                            Ran::from(JobOutcome::Interrupted(Interruption::default()))
                         }
                     },
                 };
-                self.report_until_told(caller, &claimed, &job, &outcome).await.map(|told| told.then_some(outcome))
+                self.report_until_told(caller, &claimed, &job, &ran).await
             })
             .await;
-        let outcome = match outcome {
-            Ok(Some(outcome)) => outcome,
+        let ended = match ended {
+            Ok(Some(ended)) => ended,
             Ok(None) => return Ok(false),
             Err(error) => {
                 // At least whoever takes over need not wait for a terraform that has ended.
@@ -277,32 +320,34 @@ impl<P: Ports> Engine<P> {
                 return Ok(true);
             }
         };
-        let wakes = self.settle_resource(caller, job.resource.id).await?;
-        self.send(&wakes).await;
-        Ok(outcome != JobOutcome::Interrupted)
+        if ended {
+            let wakes = self.settle_resource(caller, job.resource.id).await?;
+            self.send(&wakes).await;
+        }
+        Ok(ended)
     }
 
-    /// Reports, again and again while the store fails or races are lost; false where the operation is not ours any more.
+    /// Reports, again and again while the store fails or races are lost, and answers whether the operation has ended;
+    /// `None` where it is not ours any more.
     async fn report_until_told(
         &self,
         caller: &Caller,
         claimed: &Claimed,
         job: &Job,
-        outcome: &JobOutcome,
-    ) -> Result<bool, Error> {
+        ran: &Ran,
+    ) -> Result<Option<bool>, Error> {
+        let late = || job.deadline.is_some_and(|deadline| self.clock.now() + REPORT_MARGIN > deadline);
         let mut tries = self.tries();
         loop {
             // Reserving and heartbeats changed what was claimed, and others may have changed the deployment.
             let told = match self.still_ours(caller, claimed).await {
-                Ok(None) => return Ok(false),
-                Ok(Some(current)) => self.report(caller, &current, job, outcome).await,
+                Ok(None) => return Ok(None),
+                Ok(Some(current)) => self.report(caller, &current, job, ran).await,
                 Err(error) => Err(error),
             };
             match told {
-                Ok(()) => return Ok(true),
-                Err(error) if error.is_permanent() || self.clock.now() + REPORT_MARGIN > job.deadline => {
-                    return Err(error);
-                }
+                Ok(ended) => return Ok(Some(ended)),
+                Err(error) if error.is_permanent() || late() => return Err(error),
                 Err(error) => {
                     tracing::debug!(error = %Causes(&error), "reporting again");
                     self.pause(&mut tries).await;

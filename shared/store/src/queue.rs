@@ -1,36 +1,50 @@
-//! Wake-ups on SQS.
+//! Wake-ups on SQS: those for the function on one queue, those for plain workers on another.
+
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use conductor_domain::operation::ExecutorKind;
 use conductor_engine::port::{Queue, StoreError, Wake};
 
 /// SQS's limit for a batch.
 const BATCH: usize = 10;
+/// SQS's limit for a delay.
+const LONGEST_DELAY: i32 = 900;
 
-/// The queue of wake-ups.
+/// The queues of wake-ups.
 #[derive(Debug, Clone)]
 pub struct WakeQueue {
     sqs: Client,
     url: String,
+    worker_url: Option<String>,
 }
 
 impl WakeQueue {
-    /// A queue by its URL.
-    pub fn new(sqs: Client, url: String) -> Self {
-        Self { sqs, url }
+    /// The function's queue and the workers', by their URLs. Without workers the function gets all.
+    pub fn new(sqs: Client, url: String, worker_url: Option<String>) -> Self {
+        Self { sqs, url, worker_url }
     }
-}
 
-impl Queue for WakeQueue {
-    async fn send(&self, wakes: &[Wake]) -> Result<(), StoreError> {
+    fn url(&self, executor: ExecutorKind) -> &str {
+        match (executor, &self.worker_url) {
+            (ExecutorKind::Worker, Some(url)) => url,
+            (ExecutorKind::Worker, None) | (ExecutorKind::Lambda, _) => &self.url,
+        }
+    }
+
+    async fn send_to(&self, url: &str, wakes: &[&Wake], after: Duration) -> Result<(), StoreError> {
+        // Without one, the queue's own delay holds.
+        let delay = Some(delay(after)).filter(|seconds| *seconds > 0);
         for part in wakes.chunks(BATCH) {
             let mut entries = Vec::with_capacity(part.len());
             for (index, wake) in part.iter().enumerate() {
                 let body = serde_json::to_string(wake).map_err(|error| StoreError::Unavailable(Box::new(error)))?;
-                let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body).build();
+                let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+                let entry = entry.set_delay_seconds(delay).build();
                 entries.push(entry.map_err(|error| StoreError::Unavailable(Box::new(error)))?);
             }
-            let request = self.sqs.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
+            let request = self.sqs.send_message_batch().queue_url(url).set_entries(Some(entries));
             let sent = request.send().await.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
             if !sent.failed().is_empty() {
                 // The due index sends them again.
@@ -39,10 +53,45 @@ impl Queue for WakeQueue {
         }
         Ok(())
     }
+}
+
+impl Queue for WakeQueue {
+    async fn send(&self, wakes: &[Wake], after: Duration) -> Result<(), StoreError> {
+        for executor in [ExecutorKind::Lambda, ExecutorKind::Worker] {
+            let wakes: Vec<&Wake> = wakes.iter().filter(|wake| wake.executor == executor).collect();
+            self.send_to(self.url(executor), &wakes, after).await?;
+        }
+        Ok(())
+    }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        let request = self.sqs.get_queue_attributes().queue_url(&self.url);
-        request.send().await.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        for url in [Some(&self.url), self.worker_url.as_ref()].into_iter().flatten() {
+            let request = self.sqs.get_queue_attributes().queue_url(url);
+            request.send().await.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        }
         Ok(())
+    }
+}
+
+/// In whole seconds, never sooner than asked: an early wake-up finds nothing to do.
+fn delay(after: Duration) -> i32 {
+    let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+    i32::try_from(seconds).map_or(LONGEST_DELAY, |seconds| seconds.min(LONGEST_DELAY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_never_shorter_than_asked_and_never_longer_than_sqs_allows() {
+        let check = |after: Duration, expect: i32| assert_eq!(delay(after), expect, "{after:?}");
+        check(Duration::ZERO, 0);
+        check(Duration::from_millis(1), 1);
+        check(Duration::from_secs(30), 30);
+        check(Duration::from_millis(30_001), 31);
+        check(Duration::from_secs(900), 900);
+        check(Duration::from_secs(901), 900);
+        check(Duration::MAX, 900);
     }
 }

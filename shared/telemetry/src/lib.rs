@@ -31,6 +31,16 @@ pub fn optional(name: &'static str) -> Option<String> {
     required(name).ok().filter(|value| value != "none")
 }
 
+/// A variable that may be set, with a whole number of seconds, at most a day.
+pub fn seconds(name: &'static str) -> Result<Option<i64>, ConfigError> {
+    let rule = "a whole number of seconds, 0 to 86400";
+    let read = |text: String| {
+        let number = text.parse::<i64>().ok().filter(|seconds| (0..=86_400).contains(seconds));
+        number.ok_or(ConfigError::Invalid { name, rule })
+    };
+    optional(name).map(read).transpose()
+}
+
 /// Starts the logs: JSON lines on standard output, at the level that `LOG_LEVEL` says.
 pub fn start_logs() {
     let filter = EnvFilter::try_new(optional("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()))

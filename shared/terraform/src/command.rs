@@ -134,7 +134,7 @@ impl Command {
             Self::Show(show) => with_path(words(&["show", "-json", "-no-color"]), show.plan.as_ref()),
             Self::StatePull => words(&["state", "pull", "-no-color"]),
             Self::StatePush(push) => {
-                let mut argv = words(&["state", "push"]);
+                let mut argv = words(&["state", "push", "-no-color"]);
                 if push.force {
                     argv.push("-force".into());
                 }
@@ -304,9 +304,9 @@ mod tests {
         check(Command::Show(Show { plan: Some("p.bin".into()) }), "show -json -no-color p.bin");
         check(Command::StatePull, "state pull -no-color");
         let push = StatePush { file: "e.tfstate".into(), force: false, lock_timeout: Duration::ZERO };
-        check(Command::StatePush(push.clone()), "state push -lock-timeout=0s e.tfstate");
+        check(Command::StatePush(push.clone()), "state push -no-color -lock-timeout=0s e.tfstate");
         let push = StatePush { force: true, lock_timeout: Duration::from_secs(7), ..push };
-        check(Command::StatePush(push), "state push -force -lock-timeout=7s e.tfstate");
+        check(Command::StatePush(push), "state push -no-color -force -lock-timeout=7s e.tfstate");
         check(Command::ForceUnlock(ForceUnlock { id: "a-b".to_owned() }), "force-unlock -force a-b");
         check(Command::Version, "version -json");
     }

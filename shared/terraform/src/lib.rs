@@ -2,10 +2,10 @@
 //!
 //! Pure parts: [`module`] (what a template archive holds and asks for), [`project`] (the root module that is written
 //! around it), [`command`] (typed options → argv), [`events`] (terraform's `-json` stream), [`state`] (a state object),
-//! [`engine`] (terraform or OpenTofu).
+//! [`lock`] (the state's lock), [`transient`] (which errors pass), [`engine`] (terraform or OpenTofu).
 //! At the edge: [`toolchain`] (terraform and providers in a local folder), [`mirror`] (providers where terraform looks
-//! for them), [`prepared`] (`init` once for many runs), [`process`] (one terraform process), [`pull`] (the state, whatever
-//! the backend), [`run`] (one attempt).
+//! for them), [`prepared`] (`init` once for many runs), [`process`] (one terraform process), [`pull`] and [`push`] (the
+//! state, whatever the backend), [`run`] (one attempt).
 //!
 //! This crate knows nothing of deployments, tables or queues; it never writes a value into HCL, never hands terraform
 //! its own process environment, and never returns while a process of terraform's group lives.
@@ -13,6 +13,7 @@
 pub mod command;
 pub mod engine;
 pub mod events;
+pub mod lock;
 pub mod mask;
 pub mod mirror;
 pub mod module;
@@ -20,6 +21,8 @@ pub mod prepared;
 pub mod process;
 pub mod project;
 pub mod pull;
+pub mod push;
 pub mod run;
 pub mod state;
 pub mod toolchain;
+pub mod transient;

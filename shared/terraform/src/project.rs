@@ -20,7 +20,7 @@ pub use backend::{
     AzurermBackend, BACKEND_FILE, Backend, BackendCredentials, BackendCredentialsError, HttpBackend, RemoteBackend,
     S3Backend,
 };
-pub use credentials::{CREDENTIALS_FILE, Credentials, credentials_file, write_private};
+pub use credentials::{CREDENTIALS_FILE, Credentials, Profile, credentials_file, write_private};
 pub use provider::{AwsProvider, escape};
 
 /// The module call's name; a resource's address begins with `module.resource.`.

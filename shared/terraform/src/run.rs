@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::command::{Apply, Command, Plan};
 use crate::events::{Action as Change, Changes, Diagnostic, Event, InFlight, PlannedChange, Severity};
+use crate::lock;
 use crate::process::{Control, Exit, ProcessError, Status, Terraform};
 
 /// The stored plan of an update, in the work folder. Holds secrets, as the folder does.
@@ -100,6 +101,10 @@ pub struct Failure {
     pub in_flight: Vec<InFlight>,
     /// The end of its error output. May hold secrets: mask it.
     pub stderr: String,
+    /// Whether a signal ended it (the kernel's, where memory is short): up to 20 s of state are lost.
+    pub killed: bool,
+    /// Whether its lock may still be there.
+    pub lock_left: bool,
     /// A state that could not be stored: keep it, and push it before the next attempt.
     pub errored_state: Option<PathBuf>,
 }
@@ -109,8 +114,12 @@ pub struct Failure {
 pub struct Interruption {
     /// What was begun and not finished: a create of these is left tainted.
     pub in_flight: Vec<InFlight>,
-    /// Whether it was killed: then the lock is still there, and up to 20 s of state are lost.
+    /// How many other resources it had finished with.
+    pub finished: u32,
+    /// Whether it was killed: up to 20 s of state are lost.
     pub killed: bool,
+    /// Whether its lock may still be there.
+    pub lock_left: bool,
     /// A state that could not be stored: keep it, and push it before the next attempt.
     pub errored_state: Option<PathBuf>,
 }
@@ -135,6 +144,12 @@ pub async fn run(
         Action::Destroy => attempt.apply(attempt.fresh(true), &mut control, &mut on_event).await,
         Action::Update => attempt.update(&mut control, &mut on_event).await,
     }
+}
+
+/// The state that terraform left in a work folder because it could not store it.
+pub fn errored_state(work: &Path) -> Option<PathBuf> {
+    let file = work.join(ERRORED_STATE);
+    file.is_file().then_some(file)
 }
 
 struct Attempt<'a> {
@@ -205,22 +220,30 @@ impl Attempt<'_> {
 
     fn not_started(&self, control: &watch::Receiver<Control>) -> Outcome {
         tracing::debug!(told = ?*control.borrow(), "stopped before the next command");
-        Outcome::Interrupted(Interruption { in_flight: Vec::new(), killed: false, errored_state: None })
+        Outcome::Interrupted(Interruption {
+            in_flight: Vec::new(),
+            finished: 0,
+            killed: false,
+            lock_left: false,
+            errored_state: None,
+        })
     }
 
     fn unsuccessful(&self, exit: Exit) -> Outcome {
-        let errored = self.request.work.join(ERRORED_STATE);
-        let errored_state = errored.is_file().then_some(errored);
+        let errored_state = errored_state(self.request.work);
         let in_flight = exit.summary.in_flight();
+        let (killed, lock_left) = (lock::was_killed(&exit), lock::is_left(&exit));
         if exit.stopped != Control::Run {
-            let killed = exit.stopped == Control::Kill;
-            return Outcome::Interrupted(Interruption { in_flight, killed, errored_state });
+            let finished = exit.summary.finished();
+            return Outcome::Interrupted(Interruption { in_flight, finished, killed, lock_left, errored_state });
         }
         Outcome::Failed(Failure {
             during: self.request.action,
             diagnostics: exit.summary.diagnostics,
             in_flight,
             stderr: exit.stderr,
+            killed,
+            lock_left,
             errored_state,
         })
     }

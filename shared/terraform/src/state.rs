@@ -119,9 +119,33 @@ fn addresses(resource: &Resource) -> Vec<String> {
         .iter()
         .map(|instance| match &instance.index_key {
             None => base.clone(),
+            Some(Value::String(key)) => format!("{base}[{}]", quoted(key)),
             Some(key) => format!("{base}[{key}]"),
         })
         .collect()
+}
+
+/// A key as it stands in terraform's addresses: a text of its own language, which differs from JSON in `${`, `%{` and what
+/// cannot be printed.
+fn quoted(key: &str) -> String {
+    let mut quoted = String::from('"');
+    let mut rest = key.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '$' | '%' if rest.peek() == Some(&'{') => quoted.extend([character, character]),
+            ' ' => quoted.push(' '),
+            _ if character.is_control() || character.is_whitespace() => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            _ => quoted.push(character),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]
@@ -156,6 +180,16 @@ mod tests {
         assert_eq!(state.outputs["password"].value, json!("hunter2"));
         assert!(state.outputs["password"].sensitive && !state.outputs["id"].sensitive);
         assert!(!format!("{state:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn keys_are_written_as_terraform_writes_them() {
+        let check = |key: &str, expect: &str| assert_eq!(quoted(key), expect);
+        check("a b", r#""a b""#);
+        check("${a} %{b} $c %", r#""$${a} %%{b} $c %""#);
+        check("a\"b\\c\td\ne", r#""a\"b\\c\td\ne""#);
+        check("ü/é", r#""ü/é""#);
+        check("\u{7}\u{a0}", r#""\u0007\u00a0""#);
     }
 
     #[test]

@@ -25,12 +25,16 @@ pub trait Source: Send + Sync {
 /// Why a [`Source`] could not read.
 #[derive(Debug, Error)]
 #[error("an artifact could not be read")]
-pub struct SourceError(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub struct SourceError {
+    #[source]
+    error: Box<dyn std::error::Error + Send + Sync>,
+    passes: bool,
+}
 
 impl SourceError {
-    /// Wraps the error of whatever stores the artifacts.
-    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(error.into())
+    /// Wraps the error of whatever stores the artifacts, and whether it passes.
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>, passes: bool) -> Self {
+        Self { error: error.into(), passes }
     }
 }
 
@@ -93,4 +97,16 @@ pub enum ToolchainError {
     /// The manifest names an artifact by something that is no SHA-256.
     #[error("`{0}` is not a SHA-256")]
     Name(String),
+}
+
+impl ToolchainError {
+    /// Whether it may be there later: the source could not be read just now, or what others use fills the folder.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Source { source, .. } => source.passes,
+            Self::Part { .. } => true,
+            Self::NoRoom { needed, room, .. } => needed <= room,
+            Self::Digest { .. } | Self::Unpack { .. } | Self::Folder(_) | Self::Name(_) => false,
+        }
+    }
 }

@@ -8,13 +8,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use conductor_terraform::command::{Command, ForceUnlock};
 use conductor_terraform::engine::Engine;
 use conductor_terraform::prepared::{self, Identity, PrepareError, Prepared};
 use conductor_terraform::process::{Control, Environment, Status, Terraform};
 use conductor_terraform::project::{self, Backend, BackendCredentials, HttpBackend, Project};
 use conductor_terraform::pull::{PullError, pull};
+use conductor_terraform::push::{is_refused, push};
 use conductor_terraform::run::{self, Action, Outcome, RunRequest, UpdateRule};
-use conductor_terraform::{mirror, module, state};
+use conductor_terraform::{lock, mirror, module, state, transient};
 use serde_json::json;
 use state_server::StateServer;
 use tempfile::TempDir;
@@ -154,6 +156,59 @@ async fn a_lock_that_somebody_holds_is_named() {
         other => panic!("{other:?}"),
     }
     assert_eq!((bench.server.state(PATH), bench.server.locks()), (None, 1), "nothing was done");
+}
+
+#[tokio::test]
+async fn a_lock_is_removed_by_the_id_that_the_error_names() {
+    let bench = bench();
+    bench.server.lock(PATH);
+    let work = bench.work("one", &bench.backend(PASSWORD)).await.expect("prepared");
+    let id = match bench.attempt(work.path(), Action::Create).await {
+        Outcome::Failed(failure) => {
+            assert!(transient::passes(&failure.diagnostics, &failure.stderr), "{:?}", failure.diagnostics);
+            lock::in_the_way(&failure.diagnostics, &failure.stderr).expect("an id")
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(id, "somebody-else");
+    let (_told, mut control) = watch::channel(Control::Run);
+    let unlock = Command::ForceUnlock(ForceUnlock { id });
+    let exit = bench.terraform.run(&unlock, work.path(), &mut control, |_| {}).await.expect("it ends");
+    assert_eq!((exit.status, bench.server.locks()), (Status::Succeeded, 0), "{}", exit.stderr);
+    assert!(matches!(bench.attempt(work.path(), Action::Create).await, Outcome::Applied(_)));
+}
+
+#[tokio::test]
+async fn a_state_that_could_not_be_stored_is_left_and_pushed_later() {
+    let bench = bench();
+    let address = "module.resource.terraform_data.it";
+    let work = bench.work("one", &bench.backend(PASSWORD)).await.expect("prepared");
+    bench.server.refuse("POST", Some(503));
+    let errored = match bench.attempt(work.path(), Action::Create).await {
+        Outcome::Failed(failure) => {
+            assert!(transient::passes(&failure.diagnostics, &failure.stderr), "{:?}", failure.diagnostics);
+            assert!(!failure.killed && !failure.lock_left);
+            failure.errored_state.expect("the state is left")
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((bench.server.state(PATH), bench.server.locks()), (None, 0));
+    let left = state::parse(&fs::read(&errored).expect("a file")).expect("a state");
+    assert!(left.addresses.contains(address));
+
+    bench.server.refuse("POST", None);
+    let next = bench.work("one", &bench.backend(PASSWORD)).await.expect("prepared");
+    let (_told, mut control) = watch::channel(Control::Run);
+    let exit = push(&bench.terraform, next.path(), &errored, Duration::ZERO, &mut control).await.expect("it ends");
+    assert_eq!((exit.status, bench.server.locks()), (Status::Succeeded, 0), "{}", exit.stderr);
+    assert!(bench.pull().await.expect("a state").addresses.contains(address));
+    match bench.attempt(next.path(), Action::Update).await {
+        Outcome::Applied(applied) => assert_eq!(applied.changes.add, 0, "it is known"),
+        other => panic!("{other:?}"),
+    }
+
+    let exit = push(&bench.terraform, next.path(), &errored, Duration::ZERO, &mut control).await.expect("it ends");
+    assert!(is_refused(&exit) && !lock::is_left(&exit), "what is stored by now is another state: {}", exit.stderr);
 }
 
 #[tokio::test]

@@ -208,14 +208,29 @@ async fn a_folder_that_is_not_initialised_asks_for_init_and_then_works() {
     assert_eq!(outputs(outcome.expect("an outcome"))["name"], json!("one"));
 }
 
-/// A template whose only resource takes half a minute, in a process that can be found by its arguments. All marks have
-/// one length, so that none is part of another.
-fn slow() -> (String, String) {
+/// Half a minute for `sleep`, by which its process can be found. All marks have one length, so that none is part of another.
+fn mark() -> String {
     static COUNTER: AtomicUsize = AtomicUsize::new(0);
-    let mark = format!("30.{:010}{:04}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+    format!("30.{:010}{:04}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A template whose only resource takes half a minute, in a process that can be found by the mark.
+fn slow() -> (String, String) {
+    let mark = mark();
     let template = format!(
         "variable \"name\" {{ type = string }}\nresource \"terraform_data\" \"slow\" {{\n  provisioner \"local-exec\" {{\n    \
          command = \"echo started; sleep {mark}; true\"\n  }}\n}}\n"
+    );
+    (template, mark)
+}
+
+/// The same with a resource before it that takes no time; the slow one takes none either once the file `gate` is there.
+fn gated(gate: &Path) -> (String, String) {
+    let (mark, gate) = (mark(), gate.display());
+    let template = format!(
+        "variable \"name\" {{ type = string }}\nresource \"terraform_data\" \"quick\" {{ input = var.name }}\n\
+         resource \"terraform_data\" \"slow\" {{\n  depends_on = [terraform_data.quick]\n  provisioner \"local-exec\" {{\n    \
+         command = \"echo started; test -e {gate} || sleep {mark}; true\"\n  }}\n}}\n"
     );
     (template, mark)
 }
@@ -247,7 +262,7 @@ async fn sigterm_interrupts_stores_the_state_and_leaves_no_process() {
     let (template, mark) = slow();
     match stopped(&bench, &template, &mark, Control::Terminate).await {
         Outcome::Interrupted(interruption) => {
-            assert!(!interruption.killed);
+            assert!(!interruption.killed && !interruption.lock_left);
             let in_flight: Vec<&str> = interruption.in_flight.iter().map(|slow| slow.address.as_str()).collect();
             assert_eq!(in_flight, ["module.resource.terraform_data.slow"]);
         }
@@ -262,10 +277,44 @@ async fn sigkill_leaves_no_process() {
     let bench = bench();
     let (template, mark) = slow();
     match stopped(&bench, &template, &mark, Control::Kill).await {
-        Outcome::Interrupted(interruption) => assert!(interruption.killed),
+        Outcome::Interrupted(interruption) => assert!(interruption.killed && interruption.lock_left),
         other => panic!("{other:?}"),
     }
     assert_eq!(processes_with(&mark), 0);
+}
+
+#[tokio::test]
+async fn what_an_attempt_left_tainted_is_remade_unless_it_was_there_before() {
+    let bench = bench();
+    let gate = bench.folder.path().join("gate");
+    let (template, mark) = gated(&gate);
+    match stopped(&bench, &template, &mark, Control::Terminate).await {
+        Outcome::Interrupted(interruption) => {
+            assert_eq!((interruption.in_flight.len(), interruption.finished), (1, 1), "{interruption:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    fs::write(&gate, "").expect("the gate is open");
+    let update = async |protected: &[&str]| {
+        let work = bench.work(&[template.as_str()], "one").await;
+        let mut request = bench.request(work.path(), Action::Update);
+        request.rule.protected = Some(protected.iter().map(|address| (*address).to_owned()).collect());
+        run::run(request, watch::channel(Control::Run).1, |_| {}).await.expect("an outcome")
+    };
+    let (quick, slow) = ("module.resource.terraform_data.quick", "module.resource.terraform_data.slow");
+    assert_eq!(bench.state().addresses.iter().collect::<Vec<_>>(), [quick, slow]);
+    match update(&[quick, slow]).await {
+        Outcome::WouldReplace { changes } => {
+            let changes: Vec<_> =
+                changes.iter().map(|change| (change.address.as_str(), change.reason.as_deref())).collect();
+            assert_eq!(changes, [(slow, Some("tainted"))]);
+        }
+        other => panic!("{other:?}"),
+    }
+    match update(&[quick]).await {
+        Outcome::Applied(applied) => assert_eq!((applied.changes.add, applied.changes.destroy), (1, 1)),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -16,19 +16,23 @@ pub struct Aws {
     queue: String,
 }
 
+/// The configuration of clients of a local stack: any credentials will do.
+pub fn sdk_config(stack: &Stack) -> SdkConfig {
+    let credentials = Credentials::new("test", "test", None, None, "stack.json");
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(stack.value("region").to_owned()))
+        .endpoint_url(stack.value("awsEndpointUrl"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(http)
+        .build()
+}
+
 impl Aws {
-    /// Of a local stack: any credentials will do.
+    /// Of a local stack.
     pub fn of(stack: &Stack) -> Self {
-        let credentials = Credentials::new("test", "test", None, None, "stack.json");
-        let http =
-            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(stack.value("region").to_owned()))
-            .endpoint_url(stack.value("awsEndpointUrl"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .http_client(http)
-            .build();
+        let config = sdk_config(stack);
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
         Self {
             s3: aws_sdk_s3::Client::from_conf(s3),

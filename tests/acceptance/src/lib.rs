@@ -18,7 +18,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 pub use archive::{template_zip, zip_of, zip_with_symlink};
-pub use aws::Aws;
+pub use aws::{Aws, sdk_config};
 pub use deployment::Deployment;
 pub use dialect::Dialect;
 pub use http::Answer;
@@ -68,10 +68,15 @@ pub struct Stack {
 impl Stack {
     /// The stack that `make up` left running.
     pub fn load() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.local/stack.json");
+        Self::described("stack.json", "make up")
+    }
+
+    /// The stack that a file in `.local` describes; `how` is the command that leaves it running.
+    pub fn described(file: &str, how: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.local").join(file);
         let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("no stack: run `make up` first ({}: {error})", path.display()));
-        let description = serde_json::from_str(&text).expect(".local/stack.json is JSON");
+            .unwrap_or_else(|error| panic!("no stack: run `{how}` first ({}: {error})", path.display()));
+        let description = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file} is not JSON: {error}"));
         // A proxy of the machine is not for 127.0.0.1; the gateway answers within 29 seconds.
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(40)).build().expect("an HTTP client");
         Self { client, description }
@@ -80,6 +85,11 @@ impl Stack {
     /// A value of `stack.json`.
     pub fn value(&self, name: &str) -> &str {
         self.description[name].as_str().unwrap_or_else(|| panic!("stack.json has no {name}"))
+    }
+
+    /// The name of a function: `api`, `provisioner` or `sweeper`.
+    pub fn function(&self, name: &str) -> &str {
+        self.description["functions"][name].as_str().unwrap_or_else(|| panic!("stack.json has no function {name}"))
     }
 
     /// GET a path such as `/v1/environments`.

@@ -261,6 +261,9 @@ mod promise {
             expires_at: now,
             terraform_started_at: None,
             terraform_ended_at: None,
+            dead_after: None,
+            begun: Vec::new(),
+            stop: None,
         };
         let first = version();
         fixture.table.commit(&organisation, vec![put(lease.clone(), Expect::Absent, first.clone())]).await?;

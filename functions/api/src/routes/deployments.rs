@@ -7,10 +7,10 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use conductor_domain::Code;
-use conductor_domain::deployment::{DeploymentStatus, Options};
+use conductor_domain::deployment::{DeploymentStatus, Options, Rollback};
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::name::{ApplicationName, EnvironmentName, NameError};
-use conductor_engine::{DeploymentFilter, DeploymentRequest, IdempotencyKey};
+use conductor_engine::{CancelRequest, DeploymentFilter, DeploymentRequest, IdempotencyKey};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::{ListOf, accepted, etag, split};
 use crate::app::App;
-use crate::extract::{Asked, Asking, Keyed, Named, content_type, id as parse_id, limit, name, parse_json};
+use crate::extract::{Asked, Asking, Keyed, MaybeBody, Named, content_type, id as parse_id, limit, name, parse_json};
 use crate::problem::{Problem, Refused};
 use crate::view::{DeploymentItem, DeploymentView, DryRunView, WorkloadView};
 
@@ -30,6 +30,7 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(post, list))
         .routes(routes!(get))
+        .routes(routes!(cancel))
         .routes(routes!(retry))
         .routes(routes!(workload))
 }
@@ -263,6 +264,32 @@ async fn get(
         }
     };
     Ok((etag(&view.deployment.version), Json(DeploymentView::from(view))).into_response())
+}
+
+/// How a deployment is cancelled.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct CancelBody {
+    /// Whether what the deployment created or linked is let go of; `created` where nothing is given.
+    rollback: Rollback,
+    /// In a second request, 30 seconds after the first: kills what has not stopped.
+    force: bool,
+}
+
+/// Stops a deployment: nothing waiting starts, what runs stores its state and stops. The same request again changes
+/// nothing.
+#[utoipa::path(post, path = "/v1/deployments/{id}/cancel", tag = "deployments", request_body = Option<CancelBody>,
+    params(("id" = String, Path)),
+    responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
+async fn cancel(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(id): Named<String>,
+    MaybeBody(CancelBody { rollback, force }): MaybeBody<CancelBody>,
+) -> Result<Response, Refused> {
+    let id: DeploymentId = parse_id(&id)?;
+    app.engine.cancel(&caller, id, CancelRequest { rollback, force }).await?;
+    accepted(&app, &caller, id).await
 }
 
 /// Deploys the same file, or tears down, again, after a deployment that failed, was cancelled or timed out.

@@ -10,7 +10,7 @@ use conductor_domain::Code;
 use conductor_domain::ids::ResourceId;
 use conductor_domain::name::{ApplicationName, EnvironmentName, NameError};
 use conductor_domain::resource::ResourceStatus;
-use conductor_engine::{NewExternal, ResourceFilter};
+use conductor_engine::{NewExternal, ResourceChange, ResourceFilter};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -140,10 +140,13 @@ async fn get(State(app): State<App>, Asking(caller): Asking, Named(id): Named<St
 #[serde(deny_unknown_fields)]
 struct ResourcePatch {
     /// Whether every environment may name it, and matching with the scope `global` finds it.
-    published: bool,
+    published: Option<bool>,
+    /// `true`: what `unstored` lists has been looked for and seen to.
+    #[serde(default)]
+    reconciled: bool,
 }
 
-/// Publishes a resource, or takes that back.
+/// Publishes a resource, or takes that back; says that what no state had has been seen to.
 #[utoipa::path(patch, path = "/v1/resources/{id}", tag = "resources", request_body = ResourcePatch,
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = ResourceView), (status = "4XX", body = Problem)))]
@@ -155,7 +158,8 @@ async fn patch(
     Body(body): Body<ResourcePatch>,
 ) -> Result<Response, Refused> {
     let id: ResourceId = parse_id(&id)?;
-    app.engine.publish_resource(&caller, id, body.published, &precondition).await?;
+    let change = ResourceChange { published: body.published, reconciled: body.reconciled };
+    app.engine.change_resource(&caller, id, change, &precondition).await?;
     let view = app.engine.resource(&caller, id).await?;
     Ok((etag(&view.resource.version), Json(ResourceView::from(view))).into_response())
 }

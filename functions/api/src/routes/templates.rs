@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use conductor_domain::Code;
 use conductor_domain::code::Fault;
+use conductor_domain::operation::{ExecutorKind, Limits};
 use conductor_domain::score::SERVICE_TYPE;
 use conductor_domain::template::{Input, Interface, Output, ProviderNeed, TemplateName, TemplateState, ValueType};
 use conductor_engine::{Error, NewVersion, TemplateChange};
@@ -123,9 +124,13 @@ struct TemplatePatch {
     state: Option<TemplateState>,
     /// Whether resources that it makes from now on stay when their last consumer leaves, where the file does not say.
     retain: Option<bool>,
+    /// Who runs it: the Lambda function, or a worker process, which knows no 15 minutes.
+    executor: Option<ExecutorKind>,
+    /// How often and how long its operations may be tried; what is left out gets its default.
+    limits: Option<Limits>,
 }
 
-/// Makes a version Active or Deprecated, or its resources retained.
+/// Makes a version Active or Deprecated, its resources retained, or says who runs it and within which limits.
 #[utoipa::path(patch, path = "/v1/resource-templates/{type}/versions/{version}", tag = "templates",
     params(("type" = String, Path), ("version" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = TemplatePatch,
@@ -135,10 +140,10 @@ async fn patch(
     Asking(caller): Asking,
     Named((name, version)): Named<(TemplateName, String)>,
     IfMatch(precondition): IfMatch,
-    Body(TemplatePatch { state, retain }): Body<TemplatePatch>,
+    Body(TemplatePatch { state, retain, executor, limits }): Body<TemplatePatch>,
 ) -> Result<Response, Refused> {
     let version = semantic(&version)?;
-    let change = TemplateChange { state, retain };
+    let change = TemplateChange { state, retain, executor, limits };
     let read = app.engine.change_template_version(&caller, &name, &version, &change, &precondition).await?;
     Ok((etag(&read.version), Json(TemplateVersionView::from(read.value))).into_response())
 }

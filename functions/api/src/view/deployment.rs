@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use conductor_domain::deployment::{Deployment, DeploymentKind, DeploymentStatus, Options};
+use conductor_domain::deployment::{
+    Cancel, CancelOutcome, Deployment, DeploymentKind, DeploymentStatus, Leftover, Options, Rollback,
+};
 use conductor_domain::lane::LaneOf;
-use conductor_domain::operation::{Action, Changes, Effect, Failure, Operation, OperationStatus, Reason, WaitingFor};
+use conductor_domain::operation::{
+    Action, Changes, Effect, ExecutorKind, Failure, InFlight, Operation, OperationStatus, Reason, WaitingFor, Warning,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -68,6 +72,36 @@ struct DeploymentHead {
     /// Why it did not succeed: the first operation's reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Failure>,
+    /// That it is to stop, and what came of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel: Option<CancelView>,
+}
+
+/// A cancel.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CancelView {
+    #[schema(value_type = String, format = DateTime)]
+    requested_at: Timestamp,
+    /// The principal.
+    requested_by: String,
+    rollback: Rollback,
+    /// When it was forced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    forced_at: Option<Timestamp>,
+    /// `null` while it is under way.
+    outcome: Option<CancelOutcome>,
+    /// What the deployment leaves, where the outcome is `partial`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left: Vec<Leftover>,
+}
+
+impl From<Cancel> for CancelView {
+    fn from(cancel: Cancel) -> Self {
+        let Cancel { requested_at, requested_by, rollback, forced_at, outcome, left, .. } = cancel;
+        Self { requested_at, requested_by, rollback, forced_at, outcome, left }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -92,8 +126,20 @@ struct OperationView {
     resource_id: Option<String>,
     /// Ids of the operations that must have ended before it.
     depends_on: Vec<String>,
-    /// Claims that started terraform.
+    /// Claims that were to run terraform.
     attempts: u32,
+    /// Who carries it out.
+    executor: ExecutorKind,
+    /// A Ready one is not tried again before this; one that waits for a lock goes on then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<Timestamp>,
+    /// What its last run had begun and not finished when it was stopped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    in_flight: Vec<InFlight>,
+    /// What has to be looked at, although it went on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
     #[schema(value_type = Option<String>, format = DateTime)]
     started_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -132,6 +178,7 @@ impl From<Deployment> for DeploymentHead {
             started_at: deployment.started_at,
             completed_at: deployment.completed_at,
             error: deployment.error,
+            cancel: deployment.cancel.map(CancelView::from),
         }
     }
 }
@@ -172,6 +219,10 @@ impl OperationView {
             resource_id: operation.resource_id.map(|id| id.to_string()),
             depends_on: operation.depends_on.iter().filter_map(|number| ids.get(number).cloned()).collect(),
             attempts: operation.attempts,
+            executor: operation.executor,
+            not_before: operation.not_before,
+            in_flight: operation.in_flight,
+            warnings: operation.warnings,
             started_at: operation.started_at,
             completed_at: operation.completed_at,
             heartbeat_at,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use conductor_domain::audit::AuditEvent;
 use conductor_domain::consumer::{Consumer, ConsumerKey, Origin};
 use conductor_domain::identity::Mode;
-use conductor_domain::resource::{Outputs, Parameters, Resource, ResourceStatus, StateLocation};
+use conductor_domain::resource::{Outputs, Parameters, Resource, ResourceStatus, StateLocation, Unstored};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -61,6 +61,9 @@ pub struct ResourceView {
     /// Its outputs; sensitive values are `null`.
     outputs: BTreeMap<String, OutputValue>,
     consumers: Vec<ConsumerView>,
+    /// Objects that may exist although no state has them, until somebody says `reconciled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unstored: Option<Unstored>,
     /// What deployments did to it, the newest first; at most the last 50.
     lineage: Vec<LineageView>,
 }
@@ -152,10 +155,12 @@ impl From<Resource> for ResourceItem {
 
 impl From<conductor_engine::ResourceView> for ResourceView {
     fn from(view: conductor_engine::ResourceView) -> Self {
+        let unstored = view.resource.unstored.clone();
         Self {
             item: view.resource.value.into(),
             parameters: view.parameters.map(parameters).unwrap_or_default(),
             outputs: view.outputs.map(outputs).unwrap_or_default(),
+            unstored,
             consumers: view.consumers.into_iter().map(ConsumerView::from).collect(),
             lineage: view.lineage.into_iter().filter_map(lineage).collect(),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use conductor_domain::operation::{ExecutorKind, Limits};
 use conductor_domain::template::{Interface, Template, TemplateState, TemplateVersion};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -53,6 +54,10 @@ pub struct TemplateVersionView {
     engine_version: String,
     /// Whether resources made from it stay when their last consumer leaves, unless the file says otherwise.
     retain: bool,
+    /// Who runs it.
+    executor: ExecutorKind,
+    /// How often and how long its operations may be tried.
+    limits: Limits,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     created_by: String,
@@ -70,6 +75,8 @@ impl From<TemplateVersion> for TemplateVersionView {
             engine: version.engine,
             engine_version: version.engine_version,
             retain: version.retain,
+            executor: version.executor,
+            limits: version.limits,
             created_at: version.created_at,
             created_by: version.created_by,
         }

@@ -12,23 +12,21 @@ use conductor_domain::operation::{During, Operation};
 use conductor_domain::pool::Member;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{
-    MAX_CONSUMERS, MAX_DEPENDENCIES, Parameters, Reservation, Resource, ResourceEvent, ResourceStatus,
+    MAX_CONSUMERS, MAX_DEPENDENCIES, Parameters, Resource, ResourceEvent, ResourceStatus,
 };
 use conductor_domain::score::Sharing;
 use conductor_domain::{Code, Refusal};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::picture::{Me, Wish};
 use super::{Scene, Users};
 use crate::claim::Claimed;
 use crate::commit::Draft;
+use crate::mutant::Mutant;
 use crate::port::{Clock, Ports, StoreError, Versioned};
 use crate::record::{Identified, Item, Resident, Set, Subject};
 use crate::work::{Job, Step};
 use crate::{Engine, Error};
-
-/// STS gives sessions of at least this long; terraform's credentials may live for so long after it began.
-const SESSION_TIME: SignedDuration = SignedDuration::from_mins(15);
 
 /// A resource that is about to be made or changed.
 pub(super) struct Change<'a> {
@@ -36,7 +34,7 @@ pub(super) struct Change<'a> {
     pub during: During,
     /// Resources that were looked at to know that nobody else minds; they must not have changed.
     pub walked: Vec<Versioned<Resource>>,
-    pub deadline: Timestamp,
+    pub deadline: Option<Timestamp>,
 }
 
 impl<P: Ports> Engine<P> {
@@ -72,6 +70,9 @@ impl<P: Ports> Engine<P> {
         let deployment = claimed.deployment.id;
         let template =
             target.version.clone().ok_or_else(|| StoreError::Unreadable("nothing to make it from".to_owned()))?;
+        if self.hands_over(claimed, &template) {
+            return self.hand_over(caller, claimed).await;
+        }
         let mut operation = claimed.operation.value.clone();
         let found = target.found.as_ref();
         // What lives elsewhere is changed there: with that environment's role, region and backend.
@@ -101,6 +102,9 @@ impl<P: Ports> Engine<P> {
                     status: ResourceStatus::Provisioning,
                     entered_at: now,
                     reservation: None,
+                    left_behind: None,
+                    errored_state: None,
+                    unstored: None,
                     consumers: 0,
                     dependents: 0,
                     waiters: 0,
@@ -120,7 +124,7 @@ impl<P: Ports> Engine<P> {
             }
         };
         let id = resource.id;
-        let was_active = resource.status == ResourceStatus::Active;
+        let resource_before = resource.clone();
         if found.is_some() {
             resource.take(ResourceEvent::begun(during), now)?;
         }
@@ -129,7 +133,7 @@ impl<P: Ports> Engine<P> {
             Some(retain) if retain || resource.consumers <= 1 => retain,
             Some(_) | None => resource.retain,
         };
-        resource.reservation = Some(reservation(claimed, now, deadline));
+        resource.reservation = Some(self.reservation(claimed, &resource_before, now, deadline));
 
         let mut draft = self.draft(caller, Some(deployment));
         // Only who replaces the parameters says what they need.
@@ -173,6 +177,7 @@ impl<P: Ports> Engine<P> {
         operation.resource_id = Some(id);
         operation.reason = Some(reason);
         operation.attempts += 1;
+        operation.limits = template.limits;
         self.consume(&mut draft, claimed, &picture, &target, &mut resource)?;
         match found {
             Some(found) => {
@@ -185,7 +190,9 @@ impl<P: Ports> Engine<P> {
                 draft.create(Resident { environment: resource.environment.clone(), resource: id });
                 if let Some((key, guard)) = target.guard {
                     let added = guard.as_ref().map_or(0, |guard| guard.added) + 1;
-                    draft.put(guard.as_ref(), CandidateGuard { key: key.clone(), added });
+                    if !Mutant::UncheckedGuard.lives() {
+                        draft.put(guard.as_ref(), CandidateGuard { key: key.clone(), added });
+                    }
                     draft.create(Candidate { key: key.clone(), created_at: now, resource: id });
                     resource.candidate = Some(key.scope);
                     resource.max_consumers = match &request.sharing {
@@ -215,7 +222,6 @@ impl<P: Ports> Engine<P> {
             allow_replace: claimed.deployment.options.allow_replace.contains(&claimed.operation.resource),
             depends_on,
             parameters,
-            was_active,
             environment,
             template,
             fresh: target.found.is_none(),
@@ -337,18 +343,6 @@ impl<P: Ports> Engine<P> {
         let mut inputs = stored.values.clone();
         inputs.extend(self.sensitive(stored.object.as_deref()).await?);
         Ok((inputs, stored.sensitive.iter().cloned().collect()))
-    }
-}
-
-/// The reservation of a claim.
-pub(crate) fn reservation(claimed: &Claimed, now: Timestamp, deadline: Timestamp) -> Reservation {
-    Reservation {
-        deployment: claimed.deployment.id,
-        number: claimed.operation.number,
-        operation: claimed.operation.id,
-        epoch: claimed.operation.epoch,
-        // Credentials are taken within a minute of this.
-        dead_after: deadline.max(now + SESSION_TIME + SignedDuration::from_mins(1)),
     }
 }
 

@@ -48,6 +48,7 @@ impl<P: Ports> Engine<P> {
             queue: Collected::default(),
             clock: self.clock.clone(),
             settings: self.settings.clone(),
+            stopping: self.stopping.clone(),
             hash_key: self.hash_key.clone(),
             imagining: true,
         }

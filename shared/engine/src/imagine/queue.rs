@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::port::{Queue, StoreError, Wake};
 
@@ -26,7 +27,7 @@ impl Collected {
 }
 
 impl Queue for Collected {
-    async fn send(&self, wakes: &[Wake]) -> Result<(), StoreError> {
+    async fn send(&self, wakes: &[Wake], _: Duration) -> Result<(), StoreError> {
         self.wakes().extend(wakes.iter().cloned());
         Ok(())
     }

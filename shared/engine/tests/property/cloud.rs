@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use conductor_domain::Code;
 use conductor_domain::consumer::ConsumerKey;
-use conductor_domain::operation::{Changes, During, Failure};
+use conductor_domain::operation::{Changes, During, ExecutorKind, Failure};
 use conductor_domain::resource::Resource;
 use conductor_engine::imagine::{Nothing, Overlay};
 use conductor_engine::port::{Clock, Records, Versioned};
-use conductor_engine::{Control, Entity, Executor, Item, Job, JobOutcome, Produced, Record};
+use conductor_engine::{Control, Entity, Executor, Item, Job, JobOutcome, Produced, Ran, Record};
 
 use crate::catalog;
 use crate::clock::VirtualClock;
@@ -153,20 +153,24 @@ impl Executor for Worker {
         &self.name
     }
 
-    async fn prepare(&self, _: &Job) -> Result<(), Failure> {
+    fn kind(&self) -> ExecutorKind {
+        ExecutorKind::default()
+    }
+
+    async fn prepare(&self, _: &Job) -> Result<(), JobOutcome> {
         self.cloud.clock.step_aside().await;
         Ok(())
     }
 
-    async fn run(&self, job: &Job, (): (), _: Control) -> JobOutcome {
+    async fn run(&self, job: &Job, (): (), _: Control) -> Ran {
         let users = if job.during == During::Destroy { self.cloud.users(job).await } else { Vec::new() };
         let begun = self.cloud.sky().begin(job, &users);
         if let Err(why) = begun {
             let what = format!("{:?} of {} ({}): {why}", job.during, job.resource.name, job.resource.id);
             self.cloud.sky().wrong.push(what.clone());
-            return JobOutcome::Failed(Failure::new(Code::TerraformFailed, what));
+            return JobOutcome::Failed(Failure::new(Code::TerraformFailed, what)).into();
         }
         self.take_a_while().await;
-        JobOutcome::Done(self.cloud.sky().end(job))
+        JobOutcome::Done(self.cloud.sky().end(job)).into()
     }
 }

@@ -17,7 +17,7 @@ use conductor_engine::imagine::{Collected, Nothing, ObjectsOver};
 use conductor_engine::port::{Clock, Wake};
 use conductor_engine::{
     Causes, DeploymentRequest, DryRun, Engine, Error, Foreseen, NewConsumer, NewVersion, PoolSpec, Precondition,
-    Settings, TeardownRequest,
+    Settings, TeardownRequest, Timings,
 };
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
@@ -76,7 +76,7 @@ impl World {
     /// A world with templates and environments, and nothing else. The same schedule is the same course of events.
     pub async fn new(schedule: u64) -> Result<Self, String> {
         let clock = VirtualClock::new(schedule);
-        let settings = Settings { state_bucket: "states".to_owned() };
+        let settings = Settings { state_bucket: "states".to_owned(), workers: false, timings: Timings::default() };
         let records = Unfair::new(clock.clone());
         let cloud = Cloud::new(records.memory.clone(), clock.clone());
         let engine = Engine::new(
@@ -197,7 +197,7 @@ impl World {
         self.workers.set(number);
         let worker = self.cloud.worker(format!("worker-{number}"));
         let deadline = self.clock.now() + INVOCATION;
-        match self.engine.work(wake, &worker, deadline).await {
+        match self.engine.work(wake, &worker, Some(deadline)).await {
             // Whoever was faster goes on with it.
             Ok(()) | Err(Error::Conflict) => Ok(()),
             Err(error) => Err(format!("a worker fails: {}", shown(error))),

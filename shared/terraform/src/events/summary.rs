@@ -91,6 +91,16 @@ impl RunSummary {
         all
     }
 
+    /// How many resources were finished with that are not in flight: where one is remade, the end of the old one counts
+    /// for nothing. Nor does what was only read: that happens in every run.
+    pub fn finished(&self) -> u32 {
+        let in_flight: BTreeSet<String> = self.in_flight().into_iter().map(|resource| resource.address).collect();
+        let changed = self.completed.iter().filter(|resource| resource.action != Some(Action::Read));
+        let addresses: BTreeSet<&String> =
+            changed.map(|resource| &resource.address).filter(|address| !in_flight.contains(*address)).collect();
+        u32::try_from(addresses.len()).unwrap_or(u32::MAX)
+    }
+
     fn end(&mut self, hook: &Hook) -> InFlight {
         let begun = self.in_flight.remove(&hook.address).unwrap_or_else(|| started(hook));
         InFlight { elapsed_seconds: hook.elapsed_seconds.unwrap_or(begun.elapsed_seconds), ..begun }
@@ -188,6 +198,31 @@ mod tests {
         summary.observe(&Event::parse(apply("apply_complete", "b", Some(2)).to_string().as_bytes()));
         let in_flight: Vec<String> = summary.in_flight().into_iter().map(|resource| resource.address).collect();
         assert_eq!(in_flight, ["a", "c"]);
+    }
+
+    #[test]
+    fn what_was_finished_is_counted_once_and_not_where_it_is_in_flight() {
+        let of = |action: &str, mut line: Value| {
+            line["hook"]["action"] = json!(action);
+            line
+        };
+        let mut summary = fold(&[
+            of("read", apply("apply_start", "data.read", None)),
+            of("read", apply("apply_complete", "data.read", Some(1))),
+            apply("apply_start", "made", None),
+            apply("apply_complete", "made", Some(1)),
+            of("delete", apply("apply_start", "replaced", None)),
+            of("delete", apply("apply_complete", "replaced", Some(1))),
+            apply("apply_start", "replaced", None),
+            apply("apply_complete", "replaced", Some(1)),
+            of("delete", apply("apply_start", "tainted", None)),
+            of("delete", apply("apply_complete", "tainted", Some(1))),
+            apply("apply_start", "tainted", None),
+        ]);
+        assert_eq!(summary.finished(), 2);
+        summary.stopping();
+        summary.observe(&Event::parse(apply("apply_errored", "tainted", Some(2)).to_string().as_bytes()));
+        assert_eq!(summary.finished(), 2, "it was interrupted");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::json;
+
 /// Its name in the work folder.
 pub const CREDENTIALS_FILE: &str = "credentials";
 
@@ -19,6 +21,22 @@ pub struct Credentials {
     pub secret_access_key: String,
     /// Secret; `None` for keys that do not expire.
     pub session_token: Option<String>,
+    /// When they end, as RFC 3339 has it; `None` for keys that do not expire.
+    pub expires_at: Option<String>,
+}
+
+impl Credentials {
+    /// What a `credential_process` prints.
+    pub fn printed(&self) -> String {
+        let printed = json!({
+            "Version": 1,
+            "AccessKeyId": self.access_key_id,
+            "SecretAccessKey": self.secret_access_key,
+            "SessionToken": self.session_token,
+            "Expiration": self.expires_at,
+        });
+        printed.to_string()
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -27,25 +45,63 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The content of a shared credentials file with these profiles. Fails where a value would break out of its line.
-pub fn credentials_file(profiles: &[(&str, &Credentials)]) -> io::Result<String> {
+/// Where the keys of a profile are.
+#[derive(Debug, Clone, Copy)]
+pub enum Profile<'a> {
+    /// In the file.
+    Keys(&'a Credentials),
+    /// A program prints them, each time they are needed: `<program> --credentials <file>`.
+    Process {
+        /// The program.
+        program: &'a Path,
+        /// What it prints.
+        file: &'a Path,
+    },
+}
+
+/// The content of a shared credentials file with these profiles. Fails where a value would break out of its line, or a
+/// path out of its word.
+pub fn credentials_file(profiles: &[(&str, Profile<'_>)]) -> io::Result<String> {
     let mut content = String::new();
-    for (name, credentials) in profiles {
-        let (id, secret) = (credentials.access_key_id.as_str(), credentials.secret_access_key.as_str());
-        let token = credentials.session_token.as_deref();
-        let values = [*name, id, secret, token.unwrap_or_default()];
-        if values.iter().any(|value| value.chars().any(char::is_control)) || name.contains([']', '[']) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("profile `{name}` has a control character"),
-            ));
+    for (name, profile) in profiles {
+        if name.contains([']', '[']) || has_control(name) {
+            return Err(invalid(format!("`{name}` is no name of a profile")));
         }
-        content.push_str(&format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n"));
-        if let Some(token) = token {
-            content.push_str(&format!("aws_session_token = {token}\n"));
+        content.push_str(&format!("[{name}]\n"));
+        match profile {
+            Profile::Keys(credentials) => {
+                let (id, secret) = (credentials.access_key_id.as_str(), credentials.secret_access_key.as_str());
+                let token = credentials.session_token.as_deref();
+                if [id, secret, token.unwrap_or_default()].into_iter().any(has_control) {
+                    return Err(invalid(format!("profile `{name}` has a control character")));
+                }
+                content.push_str(&format!("aws_access_key_id = {id}\naws_secret_access_key = {secret}\n"));
+                if let Some(token) = token {
+                    content.push_str(&format!("aws_session_token = {token}\n"));
+                }
+            }
+            Profile::Process { program, file } => {
+                let (program, file) = (word(program)?, word(file)?);
+                content.push_str(&format!("credential_process = {program} --credentials {file}\n"));
+            }
         }
     }
     Ok(content)
+}
+
+/// A path as one word of a command. The SDKs differ in what they do with quotes, so it must need none.
+fn word(path: &Path) -> io::Result<&str> {
+    let plain = |text: &&str| text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@%,".contains(c));
+    let text = path.to_str().filter(plain);
+    text.ok_or_else(|| invalid(format!("the path {} has more than letters, digits and /._-+@%,", path.display())))
+}
+
+fn has_control(value: &str) -> bool {
+    value.chars().any(char::is_control)
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 /// Writes a file that only this user can read (0600), whole or not at all: whoever reads it meanwhile sees the old one.
@@ -73,18 +129,44 @@ mod tests {
             access_key_id: "AKID".to_owned(),
             secret_access_key: "hunter2".to_owned(),
             session_token: token.map(str::to_owned),
+            expires_at: token.map(|_| "2026-11-22T01:28:47Z".to_owned()),
         }
     }
 
     #[test]
-    fn two_profiles_are_written() {
-        let content = credentials_file(&[("provider", &credentials(Some("t"))), ("backend", &credentials(None))]);
+    fn profiles_are_written() {
+        let (short, long) = (credentials(Some("t")), credentials(None));
+        let (program, file) = (Path::new("/opt/provisioner"), Path::new("/w/1-2/backend.json"));
+        let process = Profile::Process { program, file };
+        let profiles = [("provider", Profile::Keys(&short)), ("long", Profile::Keys(&long)), ("backend", process)];
         assert_eq!(
-            content.expect("a file"),
+            credentials_file(&profiles).expect("a file"),
             "[provider]\naws_access_key_id = AKID\naws_secret_access_key = hunter2\naws_session_token = t\n\
-             [backend]\naws_access_key_id = AKID\naws_secret_access_key = hunter2\n"
+             [long]\naws_access_key_id = AKID\naws_secret_access_key = hunter2\n\
+             [backend]\ncredential_process = /opt/provisioner --credentials /w/1-2/backend.json\n"
         );
-        assert!(credentials_file(&[("provider", &credentials(Some("t\n[backend]")))]).is_err());
+    }
+
+    #[test]
+    fn a_process_prints_what_the_sdks_read() {
+        assert_eq!(
+            credentials(Some("t")).printed(),
+            r#"{"AccessKeyId":"AKID","Expiration":"2026-11-22T01:28:47Z","SecretAccessKey":"hunter2","SessionToken":"t","Version":1}"#
+        );
+    }
+
+    #[test]
+    fn a_value_cannot_break_out_of_its_place() {
+        let broken = credentials(Some("t\n[backend]"));
+        assert!(credentials_file(&[("provider", Profile::Keys(&broken))]).is_err());
+        let good = credentials(None);
+        for name in ["a]", "a\n[b"] {
+            assert!(credentials_file(&[(name, Profile::Keys(&good))]).is_err(), "{name}");
+        }
+        for path in ["/w/a b", "/w/\"a\"", "/w/$HOME", "/w/a;b", "/w/#a", "/w/a\nb"] {
+            let process = Profile::Process { program: Path::new("/opt/provisioner"), file: Path::new(path) };
+            assert!(credentials_file(&[("provider", process)]).is_err(), "{path}");
+        }
     }
 
     #[test]

@@ -242,8 +242,8 @@ mod tests {
     impl Source for Memory {
         async fn get_range(&self, _key: &str, range: Range<u64>) -> Result<Bytes, SourceError> {
             self.reads.fetch_add(1, Ordering::Relaxed);
-            let range = usize::try_from(range.start).map_err(SourceError::new)?
-                ..usize::try_from(range.end).map_err(SourceError::new)?;
+            let lasts = |error: std::num::TryFromIntError| SourceError::new(error, false);
+            let range = usize::try_from(range.start).map_err(lasts)?..usize::try_from(range.end).map_err(lasts)?;
             tokio::task::yield_now().await;
             Ok(self.object.slice(range))
         }

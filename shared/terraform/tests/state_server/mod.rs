@@ -33,6 +33,7 @@ struct Kept {
     states: BTreeMap<String, Vec<u8>>,
     locks: BTreeMap<String, Vec<u8>>,
     methods: Vec<String>,
+    refused: BTreeMap<String, u16>,
 }
 
 struct Request {
@@ -76,6 +77,13 @@ impl StateServer {
     pub fn lock(&self, path: &str) {
         let info = r#"{"ID":"somebody-else","Operation":"OperationTypeApply","Who":"somebody@else"}"#;
         self.shared.kept.lock().expect("the locks").locks.insert(path.to_owned(), info.into());
+    }
+
+    /// Answers a method with this status from now on, or as it should again.
+    pub fn refuse(&self, method: &str, status: Option<u16>) {
+        let mut kept = self.shared.kept.lock().expect("what is refused");
+        kept.refused.remove(method);
+        kept.refused.extend(status.map(|status| (method.to_owned(), status)));
     }
 
     /// How many locks are held.
@@ -142,6 +150,9 @@ fn answer(shared: &Shared, request: Request) -> (u16, Vec<u8>) {
     }
     let mut kept = shared.kept.lock().expect("the states");
     kept.methods.push(method.clone());
+    if let Some(status) = kept.refused.get(&method) {
+        return (*status, Vec::new());
+    }
     match method.as_str() {
         "GET" => kept.states.get(&path).map_or((404, Vec::new()), |state| (200, state.clone())),
         "POST" => {

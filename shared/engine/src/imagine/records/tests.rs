@@ -187,6 +187,9 @@ fn lease(number: u32, seconds: i64) -> Lease {
         expires_at: NOW + SignedDuration::from_secs(seconds),
         terraform_started_at: None,
         terraform_ended_at: None,
+        dead_after: None,
+        begun: Vec::new(),
+        stop: None,
     }
 }
 

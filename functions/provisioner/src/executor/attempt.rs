@@ -1,0 +1,261 @@
+//! One run: sees to what the run before left, runs terraform, and sees to what this one leaves.
+
+mod leftovers;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conductor_domain::Code;
+use conductor_domain::operation::{Changes, During, Failure, InFlight};
+use conductor_engine::port::{Clock, Objects, StoreError};
+use conductor_engine::{Causes, Control, Error, Interruption, Job, JobOutcome, Produced, Ran};
+use conductor_terraform::events::{Action as Change, Body, Event};
+use conductor_terraform::prepared::{self, PrepareError};
+use conductor_terraform::process::{Control as Signal, Status};
+use conductor_terraform::run::{self, Action, Applied, Outcome, RunError, RunRequest, UpdateRule};
+use conductor_terraform::state::State;
+use conductor_terraform::{lock, transient};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::prepare::{Ready, not_initialised};
+use super::{LOCK_TIMEOUT, Terraforming, words};
+use crate::fault::{self, Fault};
+use crate::state;
+
+/// One run of one job.
+pub struct Attempt<'a> {
+    here: &'a Terraforming,
+    job: &'a Job,
+    ready: &'a Ready,
+    control: &'a Control,
+    signal: watch::Receiver<Signal>,
+    began_at: Timestamp,
+    /// What terraform has begun to make in it.
+    begun: BTreeSet<String>,
+    /// True where a terraform of it was killed, so that its last state may be lost.
+    killed: bool,
+    /// True where a terraform of it may have left its lock.
+    lock_left: bool,
+}
+
+impl<'a> Attempt<'a> {
+    /// A run that is told by `signal` when to stop.
+    pub fn new(
+        here: &'a Terraforming,
+        job: &'a Job,
+        ready: &'a Ready,
+        control: &'a Control,
+        signal: watch::Receiver<Signal>,
+    ) -> Self {
+        let (began_at, begun) = (here.clock.now(), BTreeSet::new());
+        Self { here, job, ready, control, signal, began_at, begun, killed: false, lock_left: false }
+    }
+
+    /// Runs to the end; no process of it lives then.
+    pub async fn run(mut self) -> Ran {
+        let mut ran = Ran::from(interrupted(0));
+        ran.errored_state = self.job.resource.errored_state.clone();
+        let outcome = match self.steps(&mut ran).await {
+            Ok(outcome) | Err(outcome) => outcome,
+        };
+        self.keep_errored_state(&mut ran).await;
+        if self.lock_left {
+            self.remove_own_lock().await;
+        }
+        ran.unstored.sort();
+        ran.unstored.dedup();
+        Ran { outcome, ..ran }
+    }
+
+    /// An error is where the run ends before terraform has been asked for what the job wants.
+    async fn steps(&mut self, ran: &mut Ran) -> Result<JobOutcome, JobOutcome> {
+        if !self.here.sessions.refresh(self.job, &self.ready.keyring, self.control).await? {
+            return Err(interrupted(0));
+        }
+        self.remove_lock_left_behind(ran).await?;
+        let state = self.recover(ran).await?;
+        let Some(action) = action(self.job.during, state.is_some()) else {
+            return Ok(JobOutcome::Done(Produced::default()));
+        };
+        let rule = self.rule(state.as_ref()).await?;
+        let outcome = self.terraform(action, &rule, ran).await?;
+        Ok(self.judge(outcome).await)
+    }
+
+    /// What terraform may not replace or destroy. Of an update that is everything that was in the state when its operation
+    /// began, tainted or not: what attempts of the same operation have made since, and left tainted, is its own to remake.
+    /// What a creation that never succeeded made is nobody's yet, so of it nothing is protected.
+    async fn rule(&self, state: Option<&State>) -> Result<UpdateRule, Fault> {
+        let protected = match self.job.during {
+            During::Update if !self.job.allow_replace => self.protected(state).await?,
+            During::Create | During::Update | During::Destroy => BTreeSet::new(),
+        };
+        Ok(UpdateRule { protected: Some(protected), allowed: BTreeSet::new() })
+    }
+
+    /// What was in the state at the operation's first attempt. That attempt wrote it; the others read it.
+    async fn protected(&self, state: Option<&State>) -> Result<BTreeSet<String>, Fault> {
+        let now: Vec<&String> = state.map(|state| state.addresses.iter().collect()).unwrap_or_default();
+        let name = format!("operations/{}/protected", self.job.operation);
+        let unreadable = |error: serde_json::Error| {
+            tracing::error!(%error, name, "what an update must leave alone cannot be read");
+            Fault::lasts(Failure::new(Code::Internal, Code::Internal.title()))
+        };
+        let content = serde_json::to_vec(&now).map_err(unreadable)?;
+        let first = self.here.vault.put_once(&name, content).await.map_err(unstored)?;
+        serde_json::from_slice(&first).map_err(unreadable)
+    }
+
+    async fn terraform(&mut self, action: Action, rule: &UpdateRule, ran: &mut Ran) -> Result<Outcome, JobOutcome> {
+        let mut outcome = self.once(action, rule).await?;
+        if matches!(&outcome, Outcome::Failed(failure) if failure.needs_init()) {
+            tracing::warn!("the prepared folder did not serve; running init");
+            self.initialise().await?;
+            outcome = self.once(action, rule).await?;
+        }
+        let lock = match &outcome {
+            Outcome::Failed(failure) => lock::in_the_way(&failure.diagnostics, &failure.stderr),
+            _ => None,
+        };
+        if self.unlock(lock, ran).await? {
+            outcome = self.once(action, rule).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn once(&mut self, action: Action, rule: &UpdateRule) -> Result<Outcome, JobOutcome> {
+        let (ready, control) = (self.ready, self.control);
+        let request = RunRequest {
+            terraform: &ready.terraform,
+            work: ready.folder.path(),
+            action,
+            rule: rule.clone(),
+            lock_timeout: LOCK_TIMEOUT,
+        };
+        let (signal, begun) = (self.signal.clone(), &mut self.begun);
+        let outcome = run::run(request, signal, |event: &Event| tell(control, begun, event)).await;
+        let outcome = outcome.map_err(|RunError::Process(error)| fault::not_ended(error))?;
+        let (killed, lock_left) = match &outcome {
+            Outcome::Failed(failure) => (failure.killed, failure.lock_left),
+            Outcome::Interrupted(interruption) => (interruption.killed, interruption.lock_left),
+            Outcome::Applied(_) | Outcome::WouldReplace { .. } => (false, false),
+        };
+        self.killed |= killed;
+        self.lock_left |= lock_left;
+        Ok(outcome)
+    }
+
+    async fn initialise(&mut self) -> Result<(), JobOutcome> {
+        let (ready, signal) = (self.ready, &mut self.signal);
+        let exit = prepared::init(&ready.terraform, ready.folder.path(), &ready.backend, signal, |_: &Event| ()).await;
+        let failed = match exit {
+            Ok(exit) if exit.status == Status::Succeeded => return Ok(()),
+            Ok(_) if self.is_told_to_stop() => return Err(interrupted(0)),
+            Ok(exit) => PrepareError::Init(Box::new(exit)),
+            Err(error) => error,
+        };
+        Err(not_initialised(failed, &self.ready.masker).into())
+    }
+
+    /// What an end of terraform means.
+    async fn judge(&mut self, outcome: Outcome) -> JobOutcome {
+        match outcome {
+            Outcome::Applied(applied) => self.finish(applied).await,
+            Outcome::WouldReplace { changes } => JobOutcome::WouldReplace(changes.iter().map(words::change).collect()),
+            Outcome::Interrupted(interruption) => {
+                let in_flight = interruption.in_flight.into_iter();
+                let in_flight =
+                    in_flight.map(|one| InFlight { address: one.address, seconds: one.elapsed_seconds }).collect();
+                JobOutcome::Interrupted(Interruption { in_flight, finished: interruption.finished })
+            }
+            Outcome::Failed(failure) => {
+                let passes = transient::passes(&failure.diagnostics, &failure.stderr);
+                Fault { failure: words::failure(&failure, &self.ready.masker), passes }.into()
+            }
+        }
+    }
+
+    async fn finish(&mut self, applied: Applied) -> JobOutcome {
+        let changes = Changes {
+            add: applied.changes.add as u32,
+            change: applied.changes.change as u32,
+            destroy: applied.changes.destroy as u32,
+        };
+        match self.outputs(applied.outputs).await {
+            Ok(outputs) => JobOutcome::Done(Produced { outputs, changes }),
+            // The state is stored: whoever goes on reads them.
+            Err(_) if self.is_told_to_stop() => interrupted(changes.add + changes.change + changes.destroy),
+            Err(fault) => fault.into(),
+        }
+    }
+
+    /// The outputs: from the apply's own events where none is sensitive, else from the state.
+    async fn outputs(
+        &mut self,
+        told: Option<BTreeMap<String, Value>>,
+    ) -> Result<BTreeMap<String, (Value, bool)>, Fault> {
+        if self.job.during == During::Destroy {
+            self.remove_empty_state().await;
+            return Ok(BTreeMap::new());
+        }
+        match told {
+            Some(told) if told.len() == self.ready.module.interface.outputs.len() => {
+                Ok(told.into_iter().map(|(name, value)| (name, (value, false))).collect())
+            }
+            _ => {
+                let state = self.ready.read(&mut self.signal).await?;
+                let outputs = state.map(|state| state.outputs).unwrap_or_default();
+                Ok(outputs.into_iter().map(|(name, output)| (name, (output.value, output.sensitive))).collect())
+            }
+        }
+    }
+
+    /// An empty state that is left does no harm; one that somebody else writes by now must not go.
+    async fn remove_empty_state(&self) {
+        if self.is_told_to_stop() {
+            return;
+        }
+        match self.ready.object() {
+            Some(object) => object.remove().await,
+            None => state::remove_file(&self.ready.backend),
+        }
+    }
+
+    fn is_told_to_stop(&self) -> bool {
+        *self.signal.borrow() != Signal::Run
+    }
+}
+
+/// What to do; nothing, where there is nothing to destroy.
+fn action(during: During, is_there: bool) -> Option<Action> {
+    match (during, is_there) {
+        (During::Destroy, true) => Some(Action::Destroy),
+        (During::Destroy, false) => None,
+        (During::Create | During::Update, true) => Some(Action::Update),
+        (During::Create | During::Update, false) => Some(Action::Create),
+    }
+}
+
+fn interrupted(finished: u32) -> JobOutcome {
+    JobOutcome::Interrupted(Interruption { in_flight: Vec::new(), finished })
+}
+
+/// The lease says what terraform has begun to make: if this worker dies, that may exist without being in the state.
+fn tell(control: &Control, begun: &mut BTreeSet<String>, event: &Event) {
+    match &event.body {
+        // A replacement is told as a delete and a create.
+        Body::ApplyStart(hook) if matches!(hook.action, Some(Change::Create | Change::Replace)) => {
+            control.begins(&hook.address);
+            begun.insert(hook.address.clone());
+        }
+        Body::ApplyComplete(hook) | Body::ApplyErrored(hook) => control.finished(&hook.address),
+        _ => {}
+    }
+}
+
+fn unstored(error: StoreError) -> Fault {
+    let error = Error::from(error);
+    tracing::warn!(error = %Causes(&error), "what an update must leave alone is not known");
+    Fault { passes: !error.is_permanent(), failure: error.refusal().into() }
+}
