@@ -6,7 +6,8 @@ providers) stays in that session whatever process group it makes, also when its 
     python -m infra.local.emulator start|stop|status|restart
 
 With CONDUCTOR_PERSIST=1 at its start it keeps its state in .local/state, so that it can be restarted: it stores that only
-when it is asked to end. With CONDUCTOR_FUNCTIONS_ENDPOINT functions get that URL for AWS's, and not the emulator's own.
+when it is asked to end. With CONDUCTOR_FUNCTIONS_ENDPOINT functions get that URL for AWS's, and not the emulator's own; a
+restart without it leaves it as it was.
 """
 
 import json
@@ -36,7 +37,7 @@ def start():
         return running["url"]
     stop()
     LOG.unlink(missing_ok=True)
-    return launch(choose_port(), os.environ)
+    return launch(choose_port(), settings())
 
 
 def restart():
@@ -44,10 +45,18 @@ def restart():
     record = status()
     if not record:
         sys.exit("MiniStack is not running")
-    if record["settings"].get("CONDUCTOR_PERSIST") != "1":
+    had = record.get("settings", {})
+    if had.get("CONDUCTOR_PERSIST") != "1":
         sys.exit("MiniStack keeps nothing over a restart: start it with CONDUCTOR_PERSIST=1")
+    # Its own process alone, first: it stores its state as the last thing that it does.
+    send(signal.SIGTERM, [record["pid"]])
+    until(lambda: record["pid"] not in members(record["pid"]), 60, "MiniStack has stored its state")
     end(record)
-    return launch(record["port"], record["settings"])
+    return launch(record["port"], had | settings() | {"CONDUCTOR_PERSIST": "1"})
+
+
+def settings():
+    return {name: value for name, value in os.environ.items() if name.startswith("CONDUCTOR_")}
 
 
 def launch(port, settings):
@@ -77,8 +86,7 @@ def launch(port, settings):
             [f"{ROOT}/.venv/bin/ministack"],
             env=environment, cwd=LOCAL, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
-    kept = {name: value for name, value in settings.items() if name.startswith("CONDUCTOR_")}
-    RECORD.write_text(json.dumps({"pid": process.pid, "port": port, "url": url, "settings": kept}))
+    RECORD.write_text(json.dumps({"pid": process.pid, "port": port, "url": url, "settings": settings}))
     until(lambda: process.poll() is not None or healthy(url), 60, "MiniStack answers")
     if process.poll() is not None:
         sys.exit(f"MiniStack ended with {process.returncode}; see {LOG.relative_to(ROOT)}")
@@ -100,13 +108,6 @@ def stop():
 def end(record):
     """Ends the whole session: politely, then not, and fails if anything of it is left."""
     session = record["pid"]
-    if record.get("settings", {}).get("CONDUCTOR_PERSIST") == "1":
-        # Its own process alone, first: it stores its state as the last thing that it does.
-        send(signal.SIGTERM, [session] if session in members(session) else [])
-        try:
-            until(lambda: session not in members(session), 60, "MiniStack has stored its state")
-        except TimeoutError as error:
-            print(error)
     for number, seconds in ((signal.SIGTERM, 5), (signal.SIGKILL, 10)):
         send(number, members(session))
         try:

@@ -118,7 +118,7 @@ async fn a_backends_credentials_come_from_a_secret_and_show_nowhere() {
 }
 
 #[tokio::test]
-async fn a_lock_that_somebody_holds_is_named() {
+async fn a_lock_that_somebody_holds_is_waited_for_and_named() {
     let stack = Stack::load();
     let server = StateServer::start(None);
     let backend = json!({"type": "http", "address": format!("{}/states", server.url())});
@@ -128,7 +128,11 @@ async fn a_lock_that_somebody_holds_is_named() {
     let done = stack.run(&application, &environment, &score("one")).await.succeeded();
     let (path, _) = kept(&stack, &server, &done.resource_id("one")).await;
     server.lock(&path);
-    let failed = stack.run(&application, &environment, &score("two")).await.failed("terraform_failed");
+    let limits = json!({"limits": {"attempts": 2}});
+    stack.patch(&format!("/v1/resource-templates/{tiny}/versions/1.0.0"), &limits).await.expect(200);
+    let failed = stack.run(&application, &environment, &score("two")).await;
+    assert_eq!((failed.status(), failed.error()), ("TimedOut", "attempts_exhausted"), "{failed:?}");
+    assert_eq!(failed.attempts("one"), 2);
     let diagnostic = &failed.operation("one")["error"]["diagnostics"][0];
     assert_eq!(diagnostic["summary"], "Error acquiring the state lock");
     assert!(diagnostic["detail"].as_str().is_some_and(|detail| detail.contains("somebody-else")), "{diagnostic}");
