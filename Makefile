@@ -12,7 +12,7 @@ export BEGAN ?= $(shell date +%s)
 say = @echo "[$$(( $$(date +%s) - $(BEGAN) )) s]"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down deploy redrive test test-all check functions package tools
+.PHONY: help demo up up-faults down deploy redrive test test-all sim check functions package tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,13 @@ redrive: WHERE ?= --local
 redrive: ## dead letters go back to their queues; with WHERE= those of the stack on AWS
 	@$(PYTHON) -m infra.redrive $(WHERE)
 
+# A second stack beside the first, with times so short that tests need not wait: a run has 40 seconds, credentials 20.
+FAULTS := ProvisionerTimeout=60 StopBeforeDeadline=20 WorthStarting=5 SessionSeconds=20 Quarantine=5 WakeVisibility=120 Workers=false
+up-faults: up ## the stack of tests/faults too
+	$(say) "a stack with short times"
+	@$(PYTHON) -m infra.local.deploy --local --name faults $(addprefix --parameter ,$(FAULTS))
+	@$(MAKE) --no-print-directory furnish WHERE="--local --name faults"
+
 # What a stack is given once it stands.
 .PHONY: furnish
 furnish:
@@ -74,6 +81,9 @@ test-all:
 	@cargo nextest run --workspace
 	$(say) "templates, infrastructure, sam local invoke"
 	@$(PYTHON) -m pytest -q -rs tests infra
+
+sim: ## SEEDS=1000000 schedules of the simulation, from SEED=1 on
+	@cargo run --quiet --profile sim -p conductor-simulation --example sim -- $(or $(SEEDS),1000000) $(SEED)
 
 check: $(TOOLS) ## formats, lints, documentation, licences, the stack's template
 	cargo fmt --all --check

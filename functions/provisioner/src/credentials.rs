@@ -43,6 +43,8 @@ pub struct Sessions {
     default_target: Option<(String, Option<String>)>,
     /// How long they live.
     time: SignedDuration,
+    /// By how much clocks may differ.
+    quarantine: SignedDuration,
     /// This program, where terraform asks it for keys.
     program: Option<PathBuf>,
 }
@@ -88,6 +90,7 @@ impl Sessions {
             state_bucket: config.names.state_bucket.clone(),
             default_target: config.default_target.clone(),
             time: config.timings.session,
+            quarantine: config.timings.quarantine,
             program,
         })
     }
@@ -244,6 +247,12 @@ impl Sessions {
             session_token: Some(keys.session_token),
             expires_at: Some(ends_at.to_string()),
         };
+        // A worker says before how long its sessions live; a function said so when it reserved the resource.
+        let dead_after = job.resource.reservation.as_ref().map(|reservation| reservation.dead_after);
+        if self.program.is_none() && dead_after.is_some_and(|dead_after| ends_at + self.quarantine > dead_after) {
+            let detail = "the credentials would live longer than the reservation says: it took too long to get them";
+            return Err(Fault::passes(Failure::new(Code::CredentialsRefused, detail)));
+        }
         Ok(Session { keys, ends_at })
     }
 }

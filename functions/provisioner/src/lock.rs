@@ -23,7 +23,7 @@ impl LockObject {
     }
 
     /// Removes the lock and answers with its id; `None` where there is none, or somebody else's in its place by now. With
-    /// `since`, only a lock that was taken then or later.
+    /// `since`, only a lock that was taken on this machine, then or later.
     pub async fn remove(&self, since: Option<Timestamp>) -> Result<Option<String>, Fault> {
         let found = match self.s3.get_object().bucket(&self.bucket).key(&self.key).send().await {
             Ok(found) => found,
@@ -36,7 +36,8 @@ impl LockObject {
         })?;
         let lock = lock::parse(&content.into_bytes());
         let taken = lock.as_ref().and_then(|lock| lock.created.parse::<Timestamp>().ok());
-        if since.is_some_and(|since| taken.is_none_or(|taken| taken < since)) {
+        let here = lock.as_ref().is_some_and(|lock| is_here(&lock.who));
+        if since.is_some_and(|since| !here || taken.is_none_or(|taken| taken < since)) {
             return Ok(None);
         }
         let id = lock.map_or_else(|| "of an unknown format".to_owned(), |lock| lock.id);
@@ -48,6 +49,12 @@ impl LockObject {
             Err(error) => Err(kept("removed", &error)),
         }
     }
+}
+
+/// Whether a lock's `user@host` is this machine.
+fn is_here(who: &str) -> bool {
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
+    host.is_some_and(|host| who.rsplit_once('@').is_some_and(|(_, theirs)| theirs == host))
 }
 
 fn kept<E: ProvideErrorMetadata>(what: &str, error: &SdkError<E>) -> Fault {

@@ -119,7 +119,7 @@ codes! {
     RanTooLong "ran_too_long" 504 "The operation's attempts took too long together";
     AttemptsExhausted "attempts_exhausted" 504 "The operation was tried too often";
     ExceedsBudget "exceeds_budget" 504 "One object takes longer than a run may";
-    ExecutorUnavailable "executor_unavailable" 422 "The template wants a worker, and the stack has no queue for workers";
+    ExecutorUnavailable "executor_unavailable" 422 "The template wants a worker, and the stack has none";
     Cancelled "cancelled" 409 "The deployment was cancelled";
     DeploymentFinished "deployment_finished" 409 "The deployment has ended";
     ForceTooSoon "force_too_soon" 409 "A cancel is forced 30 seconds after the first request at the earliest";

@@ -18,10 +18,6 @@ pub use request::{AcquireRequest, Dependency, ReleaseRequest, Request, Source};
 /// The most operations in a deployment.
 pub const MAX_OPERATIONS: usize = 500;
 
-/// How long an operation may take from the moment on which it waits for nothing that is planned before it, waiting and
-/// running, before the sweeper ends it: 2 hours of waiting, an hour of running, and one more.
-pub const OPERATION_TIME: SignedDuration = SignedDuration::from_hours(4);
-
 /// How long it may wait for what is planned before it.
 pub const PLANNED_TIME: SignedDuration = SignedDuration::from_hours(24);
 
@@ -403,7 +399,7 @@ impl Operation {
             self.ran_seconds += u64::try_from(now.duration_since(claimed_at).as_secs()).unwrap_or(0);
         }
         if self.waiting_for == Some(WaitingFor::Dependencies) && next == OperationStatus::Ready {
-            self.expires_at = now + OPERATION_TIME;
+            self.expires_at = now + self.limits.all();
         }
         self.status = next;
         self.entered_at = now;
@@ -499,6 +495,9 @@ pub struct Lease {
     /// Addresses that terraform has lately begun to make: they may exist without being in the state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub begun: Vec<String>,
+    /// What the run before had begun to make and the state did not have when this one began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unstored: Vec<String>,
     /// What the worker is told from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopOrder>,

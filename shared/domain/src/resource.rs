@@ -315,6 +315,17 @@ impl Resource {
         Err(Refusal::new(Code::TooManyConsumers, detail))
     }
 
+    /// Adds objects that may exist although no state has them, and answers with those that were not known.
+    pub fn miss(&mut self, objects: &[String], deployment: DeploymentId, at: Timestamp) -> Vec<String> {
+        let mut known = self.unstored.as_ref().map(|unstored| unstored.objects.clone()).unwrap_or_default();
+        let new: Vec<String> = objects.iter().filter(|object| !known.contains(object)).cloned().collect();
+        if !new.is_empty() {
+            known.extend(new.iter().cloned());
+            self.unstored = Some(Unstored { deployment, at, objects: known });
+        }
+        new
+    }
+
     /// Takes an event: the new status and the time it was entered.
     pub fn take(&mut self, event: ResourceEvent, now: Timestamp) -> Result<(), IllegalTransition> {
         let next = self.status.after(event).ok_or_else(|| IllegalTransition {

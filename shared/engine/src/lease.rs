@@ -58,7 +58,7 @@ pub enum Stop {
 pub struct Control {
     stop: watch::Receiver<Stop>,
     told: Arc<Told>,
-    dead_after: watch::Receiver<Option<Timestamp>>,
+    written: watch::Receiver<Lease>,
 }
 
 /// What the next heartbeat writes.
@@ -67,6 +67,7 @@ struct Told {
     /// What terraform has begun to make, and how many heartbeats ago it had finished with it.
     begun: Mutex<BTreeMap<String, Option<u32>>>,
     dead_after: Mutex<Option<Timestamp>>,
+    unstored: Mutex<Vec<String>>,
     news: Notify,
 }
 
@@ -100,11 +101,23 @@ impl Control {
     /// get them.
     pub async fn extend(&self, dead_after: Timestamp) -> bool {
         *lock(&self.told.dead_after) = Some(dead_after);
+        self.told(|written| written.dead_after >= Some(dead_after)).await
+    }
+
+    /// Says what the run before had begun to make and the state does not have, so that it is known even if nothing is ever
+    /// reported. False where the lease is lost: terraform must not start.
+    pub async fn misses(&self, objects: &[String]) -> bool {
+        *lock(&self.told.unstored) = objects.to_vec();
+        self.told(|written| objects.iter().all(|object| written.unstored.contains(object))).await
+    }
+
+    /// Waits until the lease says so.
+    async fn told(&self, says: impl Fn(&Lease) -> bool) -> bool {
         self.told.news.notify_one();
-        let mut written = self.dead_after.clone();
+        let mut written = self.written.clone();
         let mut control = self.clone();
         let lost = std::pin::pin!(control.reached(Stop::Terminate));
-        let told = std::pin::pin!(written.wait_for(|written| *written >= Some(dead_after)));
+        let told = std::pin::pin!(written.wait_for(says));
         matches!(select(told, lost).await, Either::Left((Ok(_), _)))
     }
 }
@@ -130,7 +143,7 @@ pub(crate) struct Keeper<'a, P: Ports> {
     sent: Mutex<Duration>,
     stop: watch::Sender<Stop>,
     told: Arc<Told>,
-    dead_after: watch::Sender<Option<Timestamp>>,
+    written: watch::Sender<Lease>,
     stop_at: Timestamp,
 }
 
@@ -150,18 +163,18 @@ impl<'a, P: Ports> Keeper<'a, P> {
         Self {
             engine,
             organisation: caller.organisation(),
+            written: watch::channel(lease.value.clone()).0,
             lease: AsyncMutex::new(lease),
             sent: Mutex::new(engine.clock.monotonic()),
             stop: watch::channel(Stop::No).0,
             told: Arc::default(),
-            dead_after: watch::channel(None).0,
             stop_at: stop_at.map_or(limit, |stop_at| stop_at.min(limit)),
         }
     }
 
     pub fn control(&self) -> Control {
-        let (stop, dead_after) = (self.stop.subscribe(), self.dead_after.subscribe());
-        Control { stop, told: self.told.clone(), dead_after }
+        let (stop, written) = (self.stop.subscribe(), self.written.subscribe());
+        Control { stop, told: self.told.clone(), written }
     }
 
     /// The fence: terraform may start now, right after a heartbeat that says so and that did not take long.
@@ -203,7 +216,7 @@ impl<'a, P: Ports> Keeper<'a, P> {
             Some(StopOrder::Kill) => self.raise(Stop::Kill),
             None => {}
         }
-        self.dead_after.send_replace(written.dead_after);
+        self.written.send_replace(written.value.clone());
         *held = written;
         *lock(&self.sent) = sent;
         Ok(())
@@ -213,8 +226,9 @@ impl<'a, P: Ports> Keeper<'a, P> {
         let now = self.engine.clock.now();
         let begun = self.told.begun();
         let dead_after = (*lock(&self.told.dead_after)).max(read.dead_after);
-        let mut lease =
-            Lease { heartbeat_at: now, expires_at: now + LEASE_TIME, begun, dead_after, ..read.value.clone() };
+        let unstored = lock(&self.told.unstored).clone();
+        let times = Lease { heartbeat_at: now, expires_at: now + LEASE_TIME, ..read.value.clone() };
+        let mut lease = Lease { begun, unstored, dead_after, ..times };
         change(&mut lease);
         let caller = Caller::system(self.organisation.clone(), "heartbeat");
         let mut draft = self.engine.draft(&caller, Some(lease.deployment));

@@ -11,8 +11,8 @@ use conductor_domain::deployment::{Deployment, Releases};
 use conductor_domain::identity::mode;
 use conductor_domain::ids::{GenericUuid, OperationId, ResourceId};
 use conductor_domain::operation::{
-    AcquireRequest, Dependency, ExecutorKind, Limits, OPERATION_TIME, Operation, OperationStatus, PLANNED_TIME,
-    ReleaseRequest, Request, Source, WaitingFor,
+    AcquireRequest, Dependency, ExecutorKind, Limits, Operation, OperationStatus, PLANNED_TIME, ReleaseRequest,
+    Request, Source, WaitingFor,
 };
 use conductor_domain::score::{Dialect, EdgeKind, Sharing};
 use conductor_domain::template::{TemplateName, TemplateVersion};
@@ -185,7 +185,7 @@ fn connect(operations: &mut [Operation], acquires: u32) {
 fn ready(operation: &mut Operation) {
     operation.status = OperationStatus::Ready;
     operation.waiting_for = None;
-    operation.expires_at = operation.entered_at + OPERATION_TIME;
+    operation.expires_at = operation.entered_at + operation.limits.all();
 }
 
 /// An operation that waits for its dependencies.

@@ -251,7 +251,9 @@ impl<P: Ports> Engine<P> {
         let operation = claimed.operation.value.clone();
         let attempts = operation.attempts + 1;
         let limits = template.limits;
-        draft.update(&claimed.operation, Operation { attempts, limits, reason: Some(reason), ..operation });
+        let expires_at = operation.expires_at.max(now + limits.all());
+        let reason = Some(reason);
+        draft.update(&claimed.operation, Operation { attempts, limits, expires_at, reason, ..operation });
         draft.commit().await?;
         Ok(Step::Run(Box::new(Job {
             organisation: organisation.clone(),

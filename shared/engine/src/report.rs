@@ -15,7 +15,7 @@ use conductor_domain::operation::{
 };
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{
-    MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent, ResourceStatus, Unstored,
+    LeftBehind, MAX_OUTPUT, MAX_OUTPUTS, Outputs, Parameters, Resource, ResourceEvent, ResourceStatus,
 };
 
 use crate::cancel::{is_stopped, stopped};
@@ -149,7 +149,9 @@ impl<P: Ports> Engine<P> {
                 let change = |operation: &mut Operation| {
                     operation.in_flight = interruption.in_flight.clone();
                     if handed_over {
+                        // A worker begins anew.
                         operation.executor = ExecutorKind::Worker;
+                        (operation.attempts, operation.ran_seconds) = (0, 0);
                     }
                 };
                 self.report_unfinished(claimed, draft, met, Duration::ZERO, change).await?;
@@ -357,6 +359,7 @@ impl Met {
     fn of<P: Ports>(draft: &mut Draft<'_, P>, claimed: &Claimed, read: Versioned<Resource>, ran: &Ran) -> Self {
         let mut resource = read.value.clone();
         let mut operation = claimed.operation.value.clone();
+        let now = draft.now();
         let mut warn = |code: Code, detail: String| {
             let action = match code {
                 Code::LockReleased => "resource.lockReleased",
@@ -372,13 +375,11 @@ impl Met {
         if ran.recovered {
             warn(Code::StateRecovered, "a state that could not be stored before was pushed".to_owned());
         }
-        let known = resource.unstored.as_ref().map_or(&[] as &[String], |unstored| &unstored.objects);
-        let new: Vec<String> = ran.unstored.iter().filter(|object| !known.contains(object)).cloned().collect();
+        let missed = [claimed.lease.unstored.as_slice(), ran.unstored.as_slice()].concat();
+        let new = resource.miss(&missed, claimed.deployment.id, now);
         if !new.is_empty() {
             let detail = format!("these may exist although no state has them; look for them: {}", new.join(", "));
             warn(Code::StateMayBeIncomplete, detail);
-            let objects = known.iter().cloned().chain(new).collect();
-            resource.unstored = Some(Unstored { deployment: claimed.deployment.id, at: draft.now(), objects });
         }
         if ran.started {
             resource.errored_state = ran.errored_state.clone();
@@ -388,6 +389,10 @@ impl Met {
                     left.begun.clear();
                 }
                 left => *left = None,
+            }
+            if ran.lock_left {
+                let (operation, epoch) = (claimed.operation.id, claimed.operation.epoch);
+                resource.left_behind.get_or_insert(LeftBehind { operation, epoch, at: now, begun: Vec::new() });
             }
         }
         Self { read, resource, operation }

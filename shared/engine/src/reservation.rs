@@ -1,6 +1,8 @@
 //! Reservations: which operation alone may run terraform for a resource, until when a terraform of it may live, and how
 //! they end where the operation does not end them itself.
 
+use std::collections::BTreeSet;
+
 use conductor_domain::operation::{ExecutorKind, Failure, Lease, Operation, OperationEvent, WaitingFor};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{LeftBehind, Reservation, Resource, ResourceEvent, ResourceStatus, Waiter};
@@ -16,8 +18,8 @@ use crate::record::{Item, Open};
 use crate::work::Step;
 use crate::{Engine, Error};
 
-/// Credentials are taken within this after a reservation.
-const UNTIL_CREDENTIALS: SignedDuration = SignedDuration::from_mins(1);
+/// Credentials are taken within this after a reservation; later ones are not used.
+const UNTIL_CREDENTIALS: SignedDuration = SignedDuration::from_secs(20);
 
 /// What a reservation of an operation that is not carried on by its worker becomes.
 pub(crate) enum Left {
@@ -62,8 +64,7 @@ impl<P: Ports> Engine<P> {
     /// Gives a claimed operation to the workers.
     pub(crate) async fn hand_over(&self, caller: &Caller, claimed: &Claimed) -> Result<Step, Error> {
         if !self.settings.workers {
-            let detail =
-                format!("{} wants a worker, and the stack has no queue for workers", claimed.operation.resource);
+            let detail = format!("{} wants a worker, and the stack has none", claimed.operation.resource);
             return Err(Refusal::new(Code::ExecutorUnavailable, detail).into());
         }
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
@@ -91,29 +92,29 @@ impl<P: Ports> Engine<P> {
         let ours = |resource: &Resource| resource.reservation.as_ref().is_some_and(|r| r.operation == operation.id);
         let Some(read) = read.filter(|read| ours(read)) else { return Ok((None, Left::Nothing)) };
         let mut resource = read.value.clone();
-        let Some(reservation) = &mut resource.reservation else { return Ok((None, Left::Nothing)) };
-        let lease = lease.filter(|lease| lease.may_have_left_terraform() && !Mutant::TerraformBeforeDeadAfter.lives());
-        let left = match lease {
-            Some(lease) => {
-                let quarantine = self.settings.timings.quarantine;
-                let renewed = lease.dead_after.map_or(reservation.dead_after, |at| at + quarantine);
-                reservation.dead_after = reservation.dead_after.max(renewed);
-                reservation.untouched = false;
-                let until = reservation.dead_after;
-                resource.left_behind = Some(LeftBehind {
-                    operation: operation.id,
-                    epoch: lease.epoch,
-                    at: now,
-                    begun: lease.begun.clone(),
-                });
-                Left::Quarantined(resource, until)
-            }
-            None if operation.waiting_for == Some(WaitingFor::Lock) => {
-                let until = reservation.dead_after;
-                Left::Quarantined(resource, until)
-            }
-            None => Left::Free(resource),
-        };
+        let Some(mut reservation) = resource.reservation.clone() else { return Ok((None, Left::Nothing)) };
+        let lease = lease.filter(|lease| lease.terraform_started_at.is_some());
+        if let Some(lease) = lease {
+            reservation.untouched = false;
+            // What the run before that one left has perhaps not been looked for yet.
+            let before = resource.left_behind.take().map(|left| left.begun).unwrap_or_default();
+            let begun: BTreeSet<String> = before.into_iter().chain(lease.begun.clone()).collect();
+            resource.miss(&lease.unstored, operation.deployment, now);
+            resource.left_behind = Some(LeftBehind {
+                operation: operation.id,
+                epoch: lease.epoch,
+                at: now,
+                begun: begun.into_iter().collect(),
+            });
+        }
+        let alive = lease.filter(|lease| lease.may_have_left_terraform() && !Mutant::TerraformBeforeDeadAfter.lives());
+        if let Some(renewed) = alive.and_then(|lease| lease.dead_after) {
+            reservation.dead_after = reservation.dead_after.max(renewed + self.settings.timings.quarantine);
+        }
+        let until = reservation.dead_after;
+        resource.reservation = Some(reservation);
+        let waits = alive.is_some() || operation.waiting_for == Some(WaitingFor::Lock);
+        let left = if waits { Left::Quarantined(resource, until) } else { Left::Free(resource) };
         Ok((Some(read), left))
     }
 }

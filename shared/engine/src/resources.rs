@@ -240,9 +240,16 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn resource_record(&self, caller: &Caller, id: ResourceId) -> Result<Versioned<Resource>, Error> {
+        let found = self.resource_ever(caller, id).await?;
+        if found.status == ResourceStatus::Deleted {
+            return Err(no_resource(id).into());
+        }
+        Ok(found)
+    }
+
+    async fn resource_ever(&self, caller: &Caller, id: ResourceId) -> Result<Versioned<Resource>, Error> {
         let found: Option<Versioned<Resource>> = self.read(caller.organisation(), Item::Resource(id)).await?;
-        let found = found.filter(|resource| resource.status != ResourceStatus::Deleted);
-        found.ok_or_else(|| Refusal::new(Code::ResourceNotFound, format!("there is no resource {id}")).into())
+        found.ok_or_else(|| no_resource(id).into())
     }
 
     async fn in_use(&self, caller: &Caller, resource: &Resource) -> Result<Refusal, Error> {
@@ -276,7 +283,11 @@ impl<P: Ports> Engine<P> {
         change: ResourceChange,
         precondition: &Precondition,
     ) -> Result<Versioned<Resource>, Error> {
-        let read = self.resource_record(caller, id).await?;
+        let read = match change.published {
+            Some(_) => self.resource_record(caller, id).await?,
+            // What a resource left is looked for also when it is gone.
+            None => self.resource_ever(caller, id).await?,
+        };
         precondition.check(Some(&read.version))?;
         let published = change.published.unwrap_or(read.published);
         let unstored = read.unstored.clone().filter(|_| !change.reconciled);
@@ -414,6 +425,10 @@ impl<P: Ports> Engine<P> {
             }
         }
     }
+}
+
+fn no_resource(id: ResourceId) -> Refusal {
+    Refusal::new(Code::ResourceNotFound, format!("there is no resource {id}"))
 }
 
 fn check_external(new: &NewExternal) -> Result<(), Refusal> {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conductor_domain::consumer::{ConsumerKey, Holding};
-use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Releases};
+use conductor_domain::deployment::{
+    CancelOutcome, Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Releases,
+};
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::lane::{Lane, LaneOf};
 use conductor_domain::name::ApplicationName;
@@ -296,6 +298,9 @@ impl<P: Ports> Engine<P> {
         let mut ended = read.value.clone();
         ended.take(event, self.clock.now())?;
         ended.error = Some(error);
+        if let Some(cancel) = &mut ended.cancel {
+            cancel.outcome = Some(CancelOutcome::Clean);
+        }
         self.end(caller, read, ended).await
     }
 }

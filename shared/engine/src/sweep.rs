@@ -168,7 +168,7 @@ impl<P: Ports> Engine<P> {
         if let Some(failure) = exhausted(&read, now) {
             return self.end_outside(caller, &read, OperationEvent::Expired, failure).await;
         }
-        let (resource, left) = self.left(caller, &read, Some(&*lease), now).await?;
+        let (resource, left) = self.left(caller, &read, Some(&lease), now).await?;
         let mut operation = read.value.clone();
         let mut wakes = Vec::new();
         match &left {
@@ -182,8 +182,11 @@ impl<P: Ports> Engine<P> {
                 wakes.push(self.wake(caller, &operation));
             }
         }
-        if let (Left::Quarantined(..), Some(_)) = (&left, &resource) {
-            draft.let_go(resource.as_ref(), left)?;
+        // The operation goes on, so the reservation stays in both cases.
+        if let (Left::Quarantined(changed, _) | Left::Free(changed), Some(resource)) = (left, &resource)
+            && changed != resource.value
+        {
+            draft.update(resource, changed);
         }
         let detail = format!("{} epoch {}", read.resource, lease.epoch);
         draft.audit(Subject::Deployment(id), "operation.takenOver", Some(detail));

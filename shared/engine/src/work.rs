@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -20,6 +21,8 @@ use crate::lease::{Control, Keeper, Start};
 use crate::port::{Clock, Ports, Wake};
 use crate::{Causes, Engine, Error};
 
+/// When a wake-up comes again for which too little time was left: an invocation that never has enough must not spin.
+const NOT_AT_ONCE: Duration = Duration::from_secs(30);
 /// Reporting is given up so long before the worker's deadline.
 const REPORT_MARGIN: SignedDuration = SignedDuration::from_secs(5);
 
@@ -109,6 +112,8 @@ pub struct Ran {
     pub lock_released: Option<String>,
     /// What a left-behind run had begun to make and the state does not have.
     pub unstored: Vec<String>,
+    /// True where it leaves a lock that the next run has to remove.
+    pub lock_left: bool,
     /// Where a state is kept that it could not store; none also where it pushed the one of the run before.
     pub errored_state: Option<String>,
     /// True where it pushed the state that the run before could not store.
@@ -122,6 +127,7 @@ impl From<JobOutcome> for Ran {
             started: false,
             lock_released: None,
             unstored: Vec::new(),
+            lock_left: false,
             errored_state: None,
             recovered: false,
         }
@@ -167,7 +173,7 @@ impl<P: Ports> Engine<P> {
     pub async fn work<E: Executor>(&self, wake: Wake, executor: &E, deadline: Option<Timestamp>) -> Result<(), Error> {
         if wake.operation.is_some() && !self.worth_starting(deadline) {
             tracing::info!(deployment = %wake.deployment_id, "too little time is left to start");
-            self.send(&[wake]).await;
+            self.send_after(&[wake], NOT_AT_ONCE).await;
             return Ok(());
         }
         let mut next = Some(wake);

@@ -22,6 +22,9 @@ pub struct Lock {
     /// When it was taken (RFC 3339), by the clock of whoever took it.
     #[serde(rename = "Created", default)]
     pub created: String,
+    /// Who took it, as `user@host`.
+    #[serde(rename = "Who", default)]
+    pub who: String,
 }
 
 /// Reads a lock object; `None` where it is none.
@@ -105,7 +108,11 @@ mod tests {
         let content =
             br#"{"ID":"e159f58d","Operation":"OperationTypeApply","Info":"","Who":"root@vm","Version":"1.11.4",
                            "Created":"2026-11-22T08:45:06.308848355Z","Path":"b/k"}"#;
-        let expect = Lock { id: "e159f58d".to_owned(), created: "2026-11-22T08:45:06.308848355Z".to_owned() };
+        let expect = Lock {
+            id: "e159f58d".to_owned(),
+            created: "2026-11-22T08:45:06.308848355Z".to_owned(),
+            who: "root@vm".to_owned(),
+        };
         assert_eq!(parse(content), Some(expect));
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"{}"), None);

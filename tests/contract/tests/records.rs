@@ -263,6 +263,7 @@ mod promise {
             terraform_ended_at: None,
             dead_after: None,
             begun: Vec::new(),
+            unstored: Vec::new(),
             stop: None,
         };
         let first = version();

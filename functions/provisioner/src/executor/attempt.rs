@@ -61,7 +61,7 @@ impl<'a> Attempt<'a> {
         };
         self.keep_errored_state(&mut ran).await;
         if self.lock_left {
-            self.remove_own_lock().await;
+            self.remove_own_lock(&mut ran).await;
         }
         ran.unstored.sort();
         ran.unstored.dedup();
@@ -118,6 +118,8 @@ impl<'a> Attempt<'a> {
             Outcome::Failed(failure) => lock::in_the_way(&failure.diagnostics, &failure.stderr),
             _ => None,
         };
+        // A request for the lock whose answer was lost is sent again, and finds the lock taken: by us.
+        self.lock_left |= lock.is_some() && self.ready.object().is_some();
         if self.unlock(lock, ran).await? {
             outcome = self.once(action, rule).await?;
         }

@@ -45,6 +45,12 @@ impl Limits {
         ranges.into_iter().find(|(_, value, most)| !(1..=*most).contains(value)).map(|(name, _, most)| (name, 1, most))
     }
 
+    /// All the time that an operation may take once it waits for nothing that is planned before it: waiting, running, and
+    /// an hour more.
+    pub fn all(&self) -> SignedDuration {
+        self.waiting() + self.running() + SignedDuration::from_hours(1)
+    }
+
     /// The longest running time.
     pub fn running(&self) -> SignedDuration {
         SignedDuration::from_mins(i64::from(self.running_minutes))

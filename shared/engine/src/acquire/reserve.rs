@@ -178,6 +178,7 @@ impl<P: Ports> Engine<P> {
         operation.reason = Some(reason);
         operation.attempts += 1;
         operation.limits = template.limits;
+        operation.expires_at = operation.expires_at.max(now + template.limits.all());
         self.consume(&mut draft, claimed, &picture, &target, &mut resource)?;
         match found {
             Some(found) => {

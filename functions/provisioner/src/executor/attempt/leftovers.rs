@@ -61,6 +61,10 @@ impl Attempt<'_> {
             state = self.ready.read(&mut self.signal).await?;
             ran.unstored = missing(&ran.unstored, state.as_ref());
         }
+        // From here on terraform may make the same again, and then nobody could tell.
+        if !ran.unstored.is_empty() && !self.control.misses(&ran.unstored).await {
+            return Err(interrupted(0));
+        }
         Ok(state)
     }
 
@@ -149,18 +153,19 @@ impl Attempt<'_> {
 
     /// Our own terraform is dead, so its lock may go, and nobody has to wait for it. One that was taken before this run is
     /// not its.
-    pub(super) async fn remove_own_lock(&self) {
+    pub(super) async fn remove_own_lock(&self, ran: &mut Ran) {
         let Some(object) = self.ready.object() else {
-            tracing::error!(
-                backend = self.ready.backend.kind(),
-                "a lock may have been left, and cannot be removed here"
-            );
+            tracing::warn!(backend = self.ready.backend.kind(), "a lock may have been left; the next run removes it");
+            ran.lock_left = true;
             return;
         };
         match object.lock().remove(Some(self.began_at - SAME_MACHINE)).await {
             Ok(Some(id)) => tracing::info!(id, "the lock of a terraform that was killed is removed"),
             Ok(None) => {}
-            Err(fault) => tracing::error!(detail = fault.failure.detail, "a lock was left behind"),
+            Err(fault) => {
+                tracing::warn!(detail = fault.failure.detail, "a lock was left; the next run removes it");
+                ran.lock_left = true;
+            }
         }
     }
 }
