@@ -44,8 +44,9 @@ redrive: WHERE ?= --local
 redrive: ## dead letters go back to their queues; with WHERE= those of the stack on AWS
 	@$(PYTHON) -m infra.redrive $(WHERE)
 
-# A second stack beside the first, with times so short that tests need not wait: a run has 40 seconds, credentials 20.
-FAULTS := ProvisionerTimeout=60 StopBeforeDeadline=20 WorthStarting=5 SessionSeconds=20 Quarantine=5 WakeVisibility=120 Workers=false
+# A second stack beside the first, with times so short that tests need not wait: a run has 35 seconds.
+FAULTS := ProvisionerTimeout=50 StopBeforeDeadline=15 WorthStarting=5 SessionSeconds=50 Quarantine=5 WakeVisibility=110 \
+  Workers=true ProvisionerConcurrency=32
 up-faults: up ## the stack of tests/faults too
 	$(say) "a stack with short times"
 	@$(PYTHON) -m infra.local.deploy --local --name faults $(addprefix --parameter ,$(FAULTS))
@@ -72,13 +73,17 @@ package: functions ## target/conductor.tar.gz: template and release functions, r
 
 test: $(TOOLS) ## all tests; brings the stack up for them and leaves it as found
 	@python3 -m infra.local.emulator status && found=up || found=down; \
-	$(MAKE) --no-print-directory up test-all; result=$$?; \
+	CONDUCTOR_PERSIST=1 $(MAKE) --no-print-directory up-faults test-all; result=$$?; \
 	[ $$found = up ] || $(MAKE) --no-print-directory down || result=1; \
 	exit $$result
 
 test-all:
 	$(say) "Rust tests"
 	@cargo nextest run --workspace
+	$(say) "simulation"
+	@cargo nextest run --cargo-profile sim --profile simulation -p conductor-simulation --features mutants --no-capture
+	$(say) "faults"
+	@cargo nextest run --workspace --profile faults
 	$(say) "templates, infrastructure, sam local invoke"
 	@$(PYTHON) -m pytest -q -rs tests infra
 

@@ -318,7 +318,9 @@ impl Resource {
     /// Adds objects that may exist although no state has them, and answers with those that were not known.
     pub fn miss(&mut self, objects: &[String], deployment: DeploymentId, at: Timestamp) -> Vec<String> {
         let mut known = self.unstored.as_ref().map(|unstored| unstored.objects.clone()).unwrap_or_default();
-        let new: Vec<String> = objects.iter().filter(|object| !known.contains(object)).cloned().collect();
+        let mut new: Vec<String> = objects.iter().filter(|object| !known.contains(object)).cloned().collect();
+        new.sort_unstable();
+        new.dedup();
         if !new.is_empty() {
             known.extend(new.iter().cloned());
             self.unstored = Some(Unstored { deployment, at, objects: known });

@@ -190,7 +190,7 @@ impl<P: Ports> Engine<P> {
         let items: Vec<Item> = open.iter().map(|open| Item::Operation(id, open.number)).collect();
         let operations = self.read_all::<Operation>(organisation, &items).await?;
         let mut wakes = Vec::new();
-        let mut fresh = Vec::new();
+        let (mut fresh, mut begun) = (Vec::new(), Vec::new());
         let mut waits = false;
         for (marker, read) in open.iter().zip(operations) {
             let Some(read) = read else { continue };
@@ -208,10 +208,7 @@ impl<P: Ports> Engine<P> {
                         draft.commit().await?;
                     }
                 }
-                OperationStatus::Waiting | OperationStatus::Ready if read.epoch > 0 => {
-                    let event = OperationEvent::Cancelled;
-                    wakes.extend(Box::pin(self.end_outside(caller, &read, event, stopped())).await?);
-                }
+                OperationStatus::Waiting | OperationStatus::Ready if read.epoch > 0 => begun.push(read),
                 OperationStatus::Waiting | OperationStatus::Ready => fresh.push((marker, read)),
                 OperationStatus::Succeeded
                 | OperationStatus::Failed
@@ -230,6 +227,10 @@ impl<P: Ports> Engine<P> {
                 draft.update(read, operation);
             }
             draft.commit().await?;
+        }
+        for read in begun {
+            let event = OperationEvent::Cancelled;
+            wakes.extend(Box::pin(self.end_outside(caller, &read, event, stopped())).await?);
         }
         if waits {
             let all: Vec<Versioned<Operation>> = self.list_all(organisation, &Set::Operations(id)).await?;

@@ -149,9 +149,9 @@ impl<P: Ports> Engine<P> {
                 let change = |operation: &mut Operation| {
                     operation.in_flight = interruption.in_flight.clone();
                     if handed_over {
-                        // A worker begins anew.
                         operation.executor = ExecutorKind::Worker;
-                        (operation.attempts, operation.ran_seconds) = (0, 0);
+                        // A worker has all of the time again.
+                        operation.ran_seconds = 0;
                     }
                 };
                 self.report_unfinished(claimed, draft, met, Duration::ZERO, change).await?;
@@ -437,4 +437,31 @@ fn refuse_large(outputs: &BTreeMap<String, (Value, bool)>) -> Option<Failure> {
     (total > MAX_OUTPUTS).then(|| {
         Failure::new(Code::OutputTooLarge, format!("the outputs have {total} bytes; {MAX_OUTPUTS} are allowed"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use conductor_domain::operation::InFlight;
+
+    use super::*;
+    use crate::settle::tests::waiting;
+
+    #[test]
+    fn a_run_is_too_short_for_what_was_in_flight_twice_and_nothing_else_got_done() {
+        let object = |address: &str, seconds: u64| InFlight { address: address.to_owned(), seconds };
+        let check = |before: &[InFlight], now: &[InFlight], finished: u32, expect: Option<&str>| {
+            let operation = Operation { in_flight: before.to_vec(), ..waiting(&[], false) };
+            let interruption = Interruption { in_flight: now.to_vec(), finished };
+            let found = over_budget(&operation, &interruption);
+            assert_eq!(found.as_ref().map(|failure| failure.detail.as_str()), expect);
+            assert!(found.is_none_or(|failure| failure.code == Code::ExceedsBudget));
+            let worker = Operation { executor: ExecutorKind::Worker, ..operation };
+            assert_eq!(over_budget(&worker, &interruption), None);
+        };
+        check(&[], &[object("a", 30)], 0, None);
+        check(&[object("a", 20)], &[object("b", 30)], 0, None);
+        check(&[object("a", 20)], &[object("a", 30)], 1, None);
+        let named = "a run is too short for a (20 s, then 30 s)";
+        check(&[object("a", 20), object("c", 1)], &[object("a", 30), object("b", 2)], 0, Some(named));
+    }
 }

@@ -401,4 +401,4 @@ impl<P: Ports> Engine<P> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -50,16 +50,7 @@ impl Deref for Faults {
 impl Faults {
     /// The stack that `make up-faults` left running.
     pub fn load() -> Self {
-        Self::of("stack-faults.json")
-    }
-
-    /// The other one, which is the same but has no workers.
-    pub fn without_workers() -> Self {
-        Self::of("stack-faults-alone.json")
-    }
-
-    fn of(description: &str) -> Self {
-        let stack = Stack::described(description, "make up-faults");
+        let stack = Stack::described("stack-faults.json", "make up-faults");
         Self { cloud: Cloud::of(&stack), functions: Functions::of(&stack), stack }
     }
 

@@ -54,21 +54,6 @@ async fn an_object_that_two_budgets_do_not_suffice_for_is_named_and_goes_to_the_
 }
 
 #[tokio::test]
-async fn an_object_that_two_budgets_do_not_suffice_for_fails_where_there_are_no_workers() {
-    let faults = Faults::without_workers();
-    let (application, environment, gate) = (unique("app"), faults.environment().await, Gate::closed());
-    let kind = faults.template(GATED).await;
-    let id = faults.deploy(&application, &environment, &file(json!({"it": gated(&kind, &gate, &["slow"])}))).await;
-    let over = faults.ended(&id).await.failed("exceeds_budget");
-    assert_eq!((over.attempts("it"), gate.began("slow").len(), gate.done("slow")), (2, 2, 0));
-    let detail = over.operation("it")["error"]["detail"].as_str().expect("a detail");
-    assert!(detail.contains(&gated_address("slow")) && detail.contains(" s, then "), "{detail}");
-    faults.comes_to_rest(&environment).await;
-    faults.torn_down(&application, &environment).await;
-    faults.leaves_nothing(&environment).await;
-}
-
-#[tokio::test]
 async fn an_interrupted_update_remakes_what_it_left_tainted_itself() {
     let faults = Faults::load();
     let (application, environment, gate) = (unique("app"), faults.environment().await, Gate::closed());

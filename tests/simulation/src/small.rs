@@ -4,14 +4,17 @@
 //! A depth-first search over the choices of the scheduler. The engine cannot be copied, so each path is played again from
 //! the start; a path ends where it comes to a state that has been seen. A state is what is stored, the messages, what the
 //! cloud holds, the timers, the time, and for everybody who acts the history of all that it has seen, which decides what it
-//! does next. Ids are made from who asks and how often (`clock`), and a worker is called after its message, so that states
-//! that differ only in who came first are the same state.
+//! does next; a try that lost a race counts for nothing there, because everything is read again. Ids count in the order in
+//! which they were stored, versions as the number of times that a record was written, audit events not at all, and a worker
+//! is called after its message, so that states that differ only in names, or in who came first, are the same state.
 //!
-//! Some steps are no choices, because it makes no difference when they happen: reading what is never written (templates,
-//! the environment, objects), and sending a message, which may be taken at any time after. The pause after a lost race is a
-//! choice like any other step. Terraform is one step. Time stands still while anybody can act, but for one *jump*, just
-//! long enough for a lease to end, while everybody stands still; a sweep may come at any time after it. Once nobody can
-//! act, time goes on to the next timer, message or due record.
+//! The order of commits is what is searched, and what others do between what an actor has read and what it commits. So
+//! reading is no choice: it happens as soon as it can, right after the commit, or the lost race, before it. (What changes
+//! between two reads of one try is left to the schedules by seed.) Sending a message is none either: it may be taken at any
+//! time after. The pause after a lost race is a choice, and so is each commit, each step of terraform, which is one step
+//! here, each message taken, each sweep. Time stands still while anybody can act, but for one *jump*, just long enough for
+//! a lease to end, while everybody stands still; a sweep may come at any time after it. Once nobody can act, time goes on
+//! to the next timer, message or due record.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -37,6 +40,12 @@ const WORKERS: usize = 2;
 const JUMP: u64 = 31 * SECOND;
 /// Steps after which a path is taken to turn in circles.
 const STEPS: usize = 50_000;
+
+/// Steps that are taken as soon as they can be.
+const READS: [&str; 2] = ["reads", "lists"];
+/// Paths between two lines of output.
+
+const PROGRESS: u64 = 50_000;
 
 /// A small world.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +123,9 @@ pub fn explore(small: Small) -> Result<Explored, Failure> {
     let mut path: Vec<Branch> = Vec::new();
     loop {
         explored.paths += 1;
+        if explored.paths.is_multiple_of(PROGRESS) {
+            println!("{} states, {} paths so far", seen.len(), explored.paths);
+        }
         match walk(small, &base, &mut path, Some(&mut seen), &mut None) {
             Ok(ended) => explored.ends += u64::from(ended),
             Err(violation) => {
@@ -260,8 +272,12 @@ fn walk(
 /// What may happen next.
 fn actions(small: Small, core: &Core, budget: &Budget) -> Vec<Action> {
     let runnable = core.runnable();
-    let mut actions: Vec<Action> =
-        (0..64_u32).filter(|slot| runnable & (1_u64 << *slot) != 0).map(Action::Act).collect();
+    let ready = |slot: &u32| runnable & (1_u64 << *slot) != 0;
+    let reads = core.actors.iter().filter(|actor| actor.live && READS.contains(&actor.before));
+    if let Some(slot) = reads.filter_map(|actor| actor.slot).find(ready) {
+        return vec![Action::Act(slot)];
+    }
+    let mut actions: Vec<Action> = (0..64_u32).filter(ready).map(Action::Act).collect();
     if core.workers < WORKERS {
         let mut there = HashSet::new();
         let now = core.messages.range(..=(core.now, u64::MAX));
@@ -329,7 +345,7 @@ fn see_time(core: &mut Core, slot: u32) {
     let now = core.now;
     if let Some(actor) = core.actors.iter_mut().find(|actor| actor.slot == Some(slot) && actor.seen_at != now) {
         actor.seen_at = now;
-        actor.history = mix(actor.history, now);
+        actor.trying = mix(actor.trying, now);
     }
 }
 
@@ -360,7 +376,8 @@ fn state(core: &Core, budget: &Budget) -> u64 {
     }
     for actor in core.actors.iter().filter(|actor| actor.live) {
         let ready = actor.slot.is_some_and(|slot| core.runnable() & (1 << slot) != 0);
-        let known = mix(mix(u64::from(actor.tag), actor.history), hash_of(actor.before));
+        let seen = mix(actor.history, actor.trying);
+        let known = mix(mix(u64::from(actor.tag), seen), hash_of(actor.before));
         all = all.wrapping_add(mix(known, u64::from(ready)));
     }
     for ((at, _), timer) in &core.timers {

@@ -71,6 +71,7 @@ impl Core {
             }
         };
         self.tally.commits += 1;
+        self.keep_seen(actor);
         self.after(actor, &written);
         if self.chance.sometimes(self.weather.unknown) {
             self.note(actor, || "  its answer is lost".to_owned());

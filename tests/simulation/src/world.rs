@@ -82,6 +82,8 @@ pub(crate) struct Actor {
     /// A number for everything that it has seen, when that was, and the step that it stands before; kept in an exhaustive
     /// search.
     pub history: u64,
+    /// The same since its last commit; a try that lost a race is forgotten, because everything is read again.
+    pub trying: u64,
     pub seen_at: u64,
     pub before: &'static str,
 }
@@ -106,6 +108,7 @@ impl Actor {
             ask: None,
             process: None,
             history: 0,
+            trying: 0,
             seen_at: 0,
             before: "",
         }
@@ -222,8 +225,14 @@ impl Core {
         if self.scripted {
             let now = self.now;
             let actor = &mut self.actors[actor];
-            actor.history = mix(mix(actor.history, now), what);
+            actor.trying = mix(mix(actor.trying, now), what);
         }
+    }
+
+    /// What an actor has seen up to a commit of its own stays with it.
+    pub fn keep_seen(&mut self, actor: ActorId) {
+        let actor = &mut self.actors[actor];
+        actor.history = mix(actor.history, std::mem::take(&mut actor.trying));
     }
 
     /// Lets an actor look again.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 
-fn waiting(depends_on: &[u32], after_acquires: bool) -> Operation {
+pub(crate) fn waiting(depends_on: &[u32], after_acquires: bool) -> Operation {
     let resource = ResourceId::from_untyped_uuid(Uuid::nil());
     Operation {
         id: OperationId::from_untyped_uuid(Uuid::nil()),

@@ -11,6 +11,7 @@ use conductor_engine::layout::{self, Key};
 use conductor_engine::port::{Change, Expect, MAX_CHANGES, Page, StoreError, Version, Versioned};
 use conductor_engine::{Item, Record, Set};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::hash::{Build, hash_of, mix};
 pub use kept::Kept;
@@ -43,6 +44,10 @@ pub struct Memory {
     sets: HashMap<String, BTreeMap<String, Item>, Build>,
     due: BTreeMap<(Timestamp, u64), Item>,
     rows_ever: u64,
+    /// How often each was written.
+    writes: HashMap<Item, u64, Build>,
+    /// Ids, in the order in which they were stored.
+    ids: HashMap<Uuid, u64, Build>,
     /// Whether [`Memory::hash`] is kept.
     pub hashing: bool,
     hash: u64,
@@ -96,7 +101,7 @@ impl Memory {
     pub fn put(&mut self, organisation: &OrganisationName, record: Record, version: Version) -> Written {
         let item = record.item();
         let due_at = record.due_at();
-        let hash = if self.hashing { fingerprint(&record, &version) } else { 0 };
+        let hash = if self.hashing { self.fingerprint(&item, &record) } else { 0 };
         self.hash ^= hash;
         let value = Versioned { value: record, version };
         if let Some(row) = self.rows.get_mut(&item) {
@@ -117,6 +122,29 @@ impl Memory {
         self.turn(&item, number, None, due_at);
         self.rows.insert(item.clone(), Row { record: value, due_at, number, place, hidden_until: 0, hash });
         Written { item, before: None }
+    }
+
+    /// A number for a record, whatever its ids are.
+    fn fingerprint(&mut self, item: &Item, record: &Record) -> u64 {
+        if matches!(item, Item::Audit(..)) {
+            return 0;
+        }
+        let writes = self.writes.entry(item.clone()).or_default();
+        *writes += 1;
+        let writes = *writes;
+        mix(writes, self.nameless(&serde_json::to_string(record).unwrap_or_default()))
+    }
+
+    /// A number for a text, whatever the ids in it are.
+    fn nameless(&mut self, text: &str) -> u64 {
+        let (mut all, mut rest) = (0, text);
+        while let Some((from, length, id)) = next_id(rest) {
+            let next = self.ids.len() as u64;
+            let number = *self.ids.entry(id).or_insert(next);
+            all = mix(mix(all, hash_of(&rest[..from])), number);
+            rest = &rest[from + length..];
+        }
+        mix(all, hash_of(rest))
     }
 
     fn delete(&mut self, item: Item) -> Written {
@@ -142,7 +170,8 @@ impl Memory {
             self.due.insert((to, number), item.clone());
         }
         if self.hashing {
-            self.hash ^= mix(hash_of(item), hash_of(&from)) ^ mix(hash_of(item), hash_of(&to));
+            let name = self.nameless(&format!("{item:?}"));
+            self.hash ^= mix(name, hash_of(&from)) ^ mix(name, hash_of(&to));
         }
     }
 
@@ -264,9 +293,20 @@ fn met(expect: &Expect, there: Option<&Version>) -> bool {
     }
 }
 
-fn fingerprint(record: &Record, version: &Version) -> u64 {
-    let content = serde_json::to_vec(record).unwrap_or_default();
-    mix(hash_of(content.as_slice()), hash_of(version))
+/// Where the next UUID stands in a text, with or without hyphens, and how long it is there.
+fn next_id(text: &str) -> Option<(usize, usize, Uuid)> {
+    let word = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    while from < bytes.len() {
+        let length = bytes[from..].iter().take_while(|byte| word(**byte)).count();
+        let found = matches!(length, 32 | 36).then(|| Uuid::try_parse(&text[from..from + length]).ok()).flatten();
+        if let Some(id) = found {
+            return Some((from, length, id));
+        }
+        from += length.max(1);
+    }
+    None
 }
 
 /// Whether the engine ever lists such records while it works.
