@@ -495,6 +495,9 @@ pub struct Lease {
     /// Addresses that terraform has lately begun to make: they may exist without being in the state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub begun: Vec<String>,
+    /// Those among `begun` whose address the state had before: it does not tell whether the new object is in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
     /// What the run before had begun to make and the state did not have when this one began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unstored: Vec<String>,

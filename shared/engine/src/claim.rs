@@ -108,6 +108,7 @@ impl<P: Ports> Engine<P> {
             terraform_ended_at: None,
             dead_after: None,
             begun: Vec::new(),
+            replaced: Vec::new(),
             unstored: Vec::new(),
             stop: None,
         };

@@ -64,11 +64,20 @@ pub struct Control {
 /// What the next heartbeat writes.
 #[derive(Debug, Default)]
 struct Told {
-    /// What terraform has begun to make, and how many heartbeats ago it had finished with it.
-    begun: Mutex<BTreeMap<String, Option<u32>>>,
+    /// What terraform has begun to make.
+    begun: Mutex<BTreeMap<String, Begun>>,
     dead_after: Mutex<Option<Timestamp>>,
     unstored: Mutex<Vec<String>>,
     news: Notify,
+}
+
+/// An object that terraform has begun to make.
+#[derive(Debug, Clone, Copy, Default)]
+struct Begun {
+    /// How many heartbeats ago it had finished with it.
+    finished: Option<u32>,
+    /// True where the state had its address before.
+    replaces: bool,
 }
 
 impl Control {
@@ -84,16 +93,17 @@ impl Control {
         *self.stop.borrow()
     }
 
-    /// Terraform begins to make an object: from now on it may exist without being in the state.
-    pub fn begins(&self, address: &str) {
-        lock(&self.told.begun).insert(address.to_owned(), None);
+    /// Terraform begins to make an object: from now on it may exist without being in the state. `replaces`: the state has
+    /// one of that address.
+    pub fn begins(&self, address: &str, replaces: bool) {
+        lock(&self.told.begun).insert(address.to_owned(), Begun { finished: None, replaces });
         self.told.news.notify_one();
     }
 
     /// Terraform has finished with an object; it stores its state a while later.
     pub fn finished(&self, address: &str) {
-        if let Some(since) = lock(&self.told.begun).get_mut(address) {
-            *since = Some(0);
+        if let Some(begun) = lock(&self.told.begun).get_mut(address) {
+            begun.finished = Some(0);
         }
     }
 
@@ -224,11 +234,11 @@ impl<'a, P: Ports> Keeper<'a, P> {
 
     async fn write(&self, read: &Versioned<Lease>, change: &impl Fn(&mut Lease)) -> Result<Versioned<Lease>, Error> {
         let now = self.engine.clock.now();
-        let begun = self.told.begun();
+        let (begun, replaced) = self.told.begun();
         let dead_after = (*lock(&self.told.dead_after)).max(read.dead_after);
         let unstored = lock(&self.told.unstored).clone();
         let times = Lease { heartbeat_at: now, expires_at: now + LEASE_TIME, ..read.value.clone() };
-        let mut lease = Lease { begun, unstored, dead_after, ..times };
+        let mut lease = Lease { begun, replaced, unstored, dead_after, ..times };
         change(&mut lease);
         let caller = Caller::system(self.organisation.clone(), "heartbeat");
         let mut draft = self.engine.draft(&caller, Some(lease.deployment));
@@ -289,12 +299,14 @@ impl<'a, P: Ports> Keeper<'a, P> {
 }
 
 impl Told {
-    /// What the state may not have yet, what is unfinished first.
-    fn begun(&self) -> Vec<String> {
-        let mut begun = lock(&self.begun);
-        begun.retain(|_, since| since.is_none_or(|beats| beats < STORED_AFTER));
-        begun.values_mut().flatten().for_each(|beats| *beats += 1);
-        let (open, done): (Vec<_>, Vec<_>) = begun.iter().partition(|(_, since)| since.is_none());
-        open.into_iter().chain(done).map(|(address, _)| address.clone()).take(MAX_BEGUN).collect()
+    /// What the state may not have yet, what is unfinished first; and those among it that replace something.
+    fn begun(&self) -> (Vec<String>, Vec<String>) {
+        let mut all = lock(&self.begun);
+        all.retain(|_, begun| begun.finished.is_none_or(|beats| beats < STORED_AFTER));
+        all.values_mut().filter_map(|begun| begun.finished.as_mut()).for_each(|beats| *beats += 1);
+        let (open, done): (Vec<_>, Vec<_>) = all.iter().partition(|(_, begun)| begun.finished.is_none());
+        let named: Vec<_> = open.into_iter().chain(done).take(MAX_BEGUN).collect();
+        let replaced = named.iter().filter(|(_, begun)| begun.replaces).map(|(address, _)| (*address).clone());
+        (named.iter().map(|(address, _)| (*address).clone()).collect(), replaced.collect())
     }
 }

@@ -99,7 +99,7 @@ impl<P: Ports> Engine<P> {
             // What the run before that one left has perhaps not been looked for yet.
             let before = resource.left_behind.take().map(|left| left.begun).unwrap_or_default();
             let begun: BTreeSet<String> = before.into_iter().chain(lease.begun.clone()).collect();
-            resource.miss(&lease.unstored, operation.deployment, now);
+            resource.miss(&[lease.unstored.as_slice(), &lease.replaced].concat(), operation.deployment, now);
             resource.left_behind = Some(LeftBehind {
                 operation: operation.id,
                 epoch: lease.epoch,

@@ -263,6 +263,7 @@ mod promise {
             terraform_ended_at: None,
             dead_after: None,
             begun: Vec::new(),
+            replaced: Vec::new(),
             unstored: Vec::new(),
             stop: None,
         };

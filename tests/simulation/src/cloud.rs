@@ -116,6 +116,8 @@ pub(crate) struct Process {
     /// It dies when it wants to say something.
     pub breaks: bool,
     pub begun: Vec<&'static str>,
+    /// Those of them whose address the state had.
+    pub replaced: Vec<&'static str>,
     pub exit: Option<Exit>,
 }
 
@@ -172,6 +174,7 @@ impl Core {
             orphan: false,
             breaks: false,
             begun: Vec::new(),
+            replaced: Vec::new(),
             exit: None,
         });
         self.cloud.processes.len() - 1
@@ -307,7 +310,7 @@ impl Core {
         let state = self.cloud.states.get(&process.order.resource);
         let missing =
             process.begun.iter().filter(|begun| state.is_none_or(|state| !state.objects.contains_key(*begun)));
-        missing.map(|begun| (*begun).to_owned()).collect()
+        missing.chain(&process.replaced).map(|begun| (*begun).to_owned()).collect()
     }
 
     /// Everything that a job asks for, at once: for the exhaustive search.

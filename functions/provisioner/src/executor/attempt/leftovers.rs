@@ -146,6 +146,8 @@ impl Attempt<'_> {
                 // What is not known may be missing.
                 let state = self.ready.read(&mut self.signal).await.unwrap_or_default();
                 ran.unstored.extend(missing(&begun, state.as_ref()));
+                // Of what it was replacing, the address does not tell which one the state has.
+                ran.unstored.extend(self.begun.intersection(&self.there).cloned());
             }
             None => {}
         }

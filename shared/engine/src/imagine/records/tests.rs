@@ -189,6 +189,7 @@ fn lease(number: u32, seconds: i64) -> Lease {
         terraform_ended_at: None,
         dead_after: None,
         begun: Vec::new(),
+        replaced: Vec::new(),
         unstored: Vec::new(),
         stop: None,
     }
