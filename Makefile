@@ -93,6 +93,7 @@ sim: ## SEEDS=1000000 schedules of the simulation, from SEED=1 on
 check: $(TOOLS) ## formats, lints, documentation, licences, the stack's template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p conductor-simulation --features mutants --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	cargo deny --log-level error check bans licenses sources
 	cfn-lint template.yaml infra/target-account.yaml

@@ -44,7 +44,6 @@ const STEPS: usize = 50_000;
 /// Steps that are taken as soon as they can be.
 const READS: [&str; 2] = ["reads", "lists"];
 /// Paths between two lines of output.
-
 const PROGRESS: u64 = 50_000;
 
 /// A small world.
