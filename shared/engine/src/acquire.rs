@@ -281,7 +281,10 @@ impl<P: Ports> Engine<P> {
             draft.check(&held.resource);
             let request = ReleaseRequest { resource: held.resource.id, consumer: Some(key) };
             let kind = held.resource.template.kind().to_owned();
-            draft.append(claimed, vec![Appended { name, kind, request, before: None }]);
+            // A cancelled deployment lets go of nothing more.
+            if claimed.deployment.cancel.is_none() {
+                draft.append(claimed, vec![Appended { name, kind, request, before: None }]);
+            }
         }
         Ok(())
     }
@@ -304,7 +307,10 @@ impl<P: Ports> Engine<P> {
             resource: resource.id,
             kind: resource.template.kind().to_owned(),
             mode: mode(&request.sharing),
-            deployment: same.map_or(claimed.deployment.id, |read| read.deployment),
+            // What was never made is made by whoever goes on with it.
+            deployment: same
+                .filter(|_| resource.status != ResourceStatus::Provisioning)
+                .map_or(claimed.deployment.id, |read| read.deployment),
             asked: asked.map(str::to_owned).or_else(|| same.and_then(|read| read.asked.clone())),
         };
         if read.is_none_or(|read| read.value != holding) {

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conductor_domain::consumer::{ConsumerKey, Holding, HoldingKey};
+use conductor_domain::consumer::{Consumer, ConsumerKey, Holding, HoldingKey};
 use conductor_domain::deployment::{
     Cancel, CancelOutcome, Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Ending, Leftover, Releases,
     Rollback, ending,
 };
-use conductor_domain::ids::DeploymentId;
+use conductor_domain::ids::{DeploymentId, ResourceId};
 use conductor_domain::operation::{
-    Action, Failure, Lease, Operation, OperationEvent, OperationStatus, ReleaseRequest, Request, StopOrder,
+    Action, Effect, Failure, Lease, Operation, OperationEvent, OperationStatus, ReleaseRequest, Request, StopOrder,
 };
 use conductor_domain::principal::Caller;
+use conductor_domain::resource::Resource;
 use conductor_domain::{Code, Refusal};
 use jiff::SignedDuration;
 
@@ -155,6 +156,9 @@ impl<P: Ports> Engine<P> {
                 return self.roll_back(caller, &deployment, planned, missing).await;
             }
         }
+        if end != Ending::Succeeded {
+            self.restore_names(caller, &deployment, &operations).await?;
+        }
         let left = leftovers(&operations, planned, &made, cancel.rollback);
         let outcome = match (end, left.is_empty()) {
             (Ending::Succeeded, _) => CancelOutcome::TooLate,
@@ -201,8 +205,9 @@ impl<P: Ports> Engine<P> {
             match read.status {
                 OperationStatus::Running => {
                     let lease: Option<Versioned<Lease>> = self.read(organisation, Item::Lease(id, read.number)).await?;
-                    let lease = lease.filter(|lease| lease.epoch == read.epoch && lease.stop < Some(order));
-                    if let Some(lease) = lease {
+                    // Without its lease it is not Running any more.
+                    let lease = lease.filter(|lease| lease.epoch == read.epoch).ok_or(Error::Conflict)?;
+                    if lease.stop < Some(order) {
                         let mut draft = self.draft(caller, Some(id));
                         draft.update(&lease, Lease { stop: Some(order), ..lease.value.clone() });
                         draft.commit().await?;
@@ -236,7 +241,7 @@ impl<P: Ports> Engine<P> {
             let all: Vec<Versioned<Operation>> = self.list_all(organisation, &Set::Operations(id)).await?;
             wakes.extend(Box::pin(self.advance_all(caller, deployment, &all)).await?);
         }
-        if fresh.len() == open.len() {
+        if !fresh.is_empty() {
             wakes.extend(Box::pin(self.settle_deployment(caller, id)).await?);
         }
         Ok(wakes)
@@ -273,16 +278,57 @@ impl<P: Ports> Engine<P> {
         Ok(Vec::new())
     }
 
+    /// Gives what was held before its name again, where what took its place under that name is gone.
+    async fn restore_names(
+        &self,
+        caller: &Caller,
+        deployment: &Deployment,
+        operations: &[Versioned<Operation>],
+    ) -> Result<(), Error> {
+        let held = self.held_by(caller, deployment).await?;
+        for from in &held {
+            let displaced = from.key.resource.rsplit_once('~').filter(|(name, by)| {
+                let ours = operations.iter().any(|operation| operation.id.to_string() == *by);
+                ours && held.iter().all(|other| other.key.resource != *name)
+            });
+            let Some((name, _)) = displaced else { continue };
+            let key = HoldingKey { resource: name.to_owned(), ..from.key.clone() };
+            let consumer = Item::Consumer(from.resource, ConsumerKey::Workload(from.key.clone()));
+            let resource = Item::Resource(from.resource);
+            let mut batch = self.batch(caller.organisation(), vec![consumer.clone(), resource.clone()]).await?;
+            let (Some(consumer), Some(resource)) =
+                (batch.take::<Consumer>(&consumer)?, batch.take::<Resource>(&resource)?)
+            else {
+                continue;
+            };
+            let mut draft = self.draft(caller, Some(deployment.id));
+            draft.delete(from);
+            draft.create(Holding { key: key.clone(), ..from.value.clone() });
+            draft.delete(&consumer);
+            let key = ConsumerKey::Workload(key);
+            draft.create(Consumer { key, leaving: None, ..consumer.value.clone() });
+            draft.audit_resource(&resource, "resource.moved");
+            draft.touch(&resource);
+            draft.commit().await?;
+        }
+        Ok(())
+    }
+
     /// What the workload holds because of this deployment.
     async fn made_by(&self, caller: &Caller, deployment: &Deployment) -> Result<Vec<Holding>, Error> {
+        let held = self.held_by(caller, deployment).await?;
+        Ok(held.into_iter().map(|held| held.value).filter(|held| held.deployment == deployment.id).collect())
+    }
+
+    /// What the workload of a file holds.
+    async fn held_by(&self, caller: &Caller, deployment: &Deployment) -> Result<Vec<Versioned<Holding>>, Error> {
         let Some(application) = deployment.lane.application_name().filter(|_| deployment.kind == DeploymentKind::Apply)
         else {
             return Ok(Vec::new());
         };
         let environment = deployment.lane.environment.clone();
         let set = Set::Holdings(environment, application.clone(), deployment.workload.clone());
-        let held: Vec<Versioned<Holding>> = self.list_all(caller.organisation(), &set).await?;
-        Ok(held.into_iter().map(|held| held.value).filter(|held| held.deployment == deployment.id).collect())
+        Ok(self.list_all(caller.organisation(), &set).await?)
     }
 }
 
@@ -298,20 +344,36 @@ fn rolled_back(operations: &[Versioned<Operation>], planned: u32) -> BTreeMap<&H
     .collect()
 }
 
+/// What has to be let go of yet. What the deployment has let go of under another name was there before it, and stays.
 fn without_release<'h>(operations: &[Versioned<Operation>], planned: u32, made: &'h [Holding]) -> Vec<&'h Holding> {
     let known = rolled_back(operations, planned);
-    made.iter().filter(|holding| !known.contains_key(&holding.key)).collect()
+    let there = had_before(operations, planned);
+    made.iter().filter(|held| !known.contains_key(&held.key) && !there.contains(&held.resource)).collect()
+}
+
+/// Resources that the workload had under another name.
+fn had_before(operations: &[Versioned<Operation>], planned: u32) -> BTreeSet<ResourceId> {
+    let done = operations.iter().filter(|o| o.number <= planned && o.status == OperationStatus::Succeeded);
+    done.filter_map(|operation| match &operation.request {
+        Request::Release(ReleaseRequest { resource, consumer: Some(ConsumerKey::Workload(_)) }) => Some(*resource),
+        Request::Release(_) | Request::Acquire(_) => None,
+    })
+    .collect()
 }
 
 /// What a cancelled deployment leaves of what it made or was at.
 fn leftovers(operations: &[Versioned<Operation>], planned: u32, made: &[Holding], rollback: Rollback) -> Vec<Leftover> {
     let known = rolled_back(operations, planned);
+    let there = had_before(operations, planned);
     let mut left: Vec<Leftover> = made
         .iter()
         .map(|holding| {
             let detail = match (known.get(&holding.key).and_then(|operation| operation.error.as_ref()), rollback) {
                 (Some(error), _) => format!("its release did not succeed: {}", error.detail),
                 (None, Rollback::None) => "no rollback was asked for".to_owned(),
+                (None, Rollback::Created) if there.contains(&holding.resource) => {
+                    "it was there before, under another name".to_owned()
+                }
                 (None, Rollback::Created) => "its release did not succeed".to_owned(),
             };
             Leftover { resource: holding.key.resource.clone(), resource_id: holding.resource, detail }
@@ -322,7 +384,8 @@ fn leftovers(operations: &[Versioned<Operation>], planned: u32, made: &[Holding]
         let begun = operation.attempts > 0 && operation.status != OperationStatus::Succeeded;
         operation.number <= planned && begun
     });
-    let rolled_back: BTreeSet<_> = known.values().filter_map(|operation| operation.resource_id).collect();
+    let gone = known.values().filter(|operation| operation.effect != Some(Effect::Retained));
+    let rolled_back: BTreeSet<_> = gone.filter_map(|operation| operation.resource_id).collect();
     left.extend(interrupted.filter_map(|operation| {
         let resource_id = operation.resource_id.filter(|id| !seen.contains(id) && !rolled_back.contains(id))?;
         let what = match operation.action() {

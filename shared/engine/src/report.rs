@@ -25,7 +25,7 @@ use crate::mutant::Mutant;
 use crate::port::{Clock, Ports, Records, StoreError, Versioned};
 use crate::record::{Item, Record, Set, Subject};
 use crate::release::without;
-use crate::reservation::freed;
+use crate::reservation::{freed, unstored_warning};
 use crate::work::{Interruption, Job, JobOutcome, Produced, Ran};
 use crate::{Engine, Error};
 
@@ -83,6 +83,8 @@ impl<P: Ports> Engine<P> {
         }
         let mut draft = self.draft(caller, Some(job.deployment));
         let met = Met::of(&mut draft, claimed, read, ran);
+        let started = claimed.lease.terraform_started_at.is_some();
+        let met = if started && !matches!(ran.outcome, JobOutcome::WouldReplace(_)) { met.touched() } else { met };
         let now = draft.now();
         match &ran.outcome {
             JobOutcome::Done(produced) if job.during == During::Destroy => {
@@ -104,13 +106,12 @@ impl<P: Ports> Engine<P> {
             }
             JobOutcome::Failed(failure) => {
                 let failure = Failure { during: Some(job.during), ..failure.clone() };
-                report_failed(claimed, draft, met.touched(), OperationEvent::Failed, failure).await?;
+                report_failed(claimed, draft, met, OperationEvent::Failed, failure).await?;
             }
             JobOutcome::Hindered(_) | JobOutcome::Interrupted(_)
                 if is_stopped(&claimed.deployment, &claimed.operation) =>
             {
                 let failure = Failure { during: Some(job.during), ..stopped() };
-                let met = if claimed.lease.terraform_started_at.is_some() { met.touched() } else { met };
                 report_failed(claimed, draft, met, OperationEvent::Cancelled, failure).await?;
             }
             JobOutcome::Hindered(failure) => {
@@ -119,7 +120,7 @@ impl<P: Ports> Engine<P> {
                     Some(limit) => {
                         let detail = format!("{}; the last time: {}", limit.detail, failure.detail);
                         let failure = Failure { code: limit.code, detail, ..failure };
-                        report_failed(claimed, draft, met.touched(), OperationEvent::Expired, failure).await?;
+                        report_failed(claimed, draft, met, OperationEvent::Expired, failure).await?;
                     }
                     None => {
                         let most = FIRST_BACKOFF.saturating_mul(1 << claimed.operation.attempts.min(8)) / 2;
@@ -133,7 +134,9 @@ impl<P: Ports> Engine<P> {
                 }
             }
             JobOutcome::Interrupted(interruption) => {
-                let budget = over_budget(&claimed.operation, interruption);
+                let stop = self.settings.timings.stop_before_deadline;
+                let timed = started && job.deadline.is_some_and(|deadline| now + stop >= deadline);
+                let budget = over_budget(&claimed.operation, interruption).filter(|_| timed);
                 let workers = self.settings.workers && claimed.operation.executor == ExecutorKind::Lambda;
                 let end = match (budget, exhausted(&claimed.operation, now)) {
                     (Some(failure), _) if !workers => Some((OperationEvent::Failed, failure)),
@@ -145,9 +148,11 @@ impl<P: Ports> Engine<P> {
                     report_failed(claimed, draft, met.touched(), event, failure).await?;
                     return Ok(true);
                 }
-                let handed_over = over_budget(&claimed.operation, interruption).is_some();
+                let handed_over = timed && over_budget(&claimed.operation, interruption).is_some();
                 let change = |operation: &mut Operation| {
-                    operation.in_flight = interruption.in_flight.clone();
+                    if timed {
+                        operation.in_flight = interruption.in_flight.clone();
+                    }
                     if handed_over {
                         operation.executor = ExecutorKind::Worker;
                         // A worker has all of the time again.
@@ -330,8 +335,7 @@ impl<P: Ports> Engine<P> {
         wait: Duration,
         change: impl FnOnce(&mut Operation),
     ) -> Result<(), Error> {
-        let started = claimed.lease.terraform_started_at.is_some();
-        let Met { read, resource, mut operation } = if started { met.touched() } else { met };
+        let Met { read, resource, mut operation } = met;
         let now = draft.now();
         operation.take(OperationEvent::Returned, now)?;
         if wait > Duration::ZERO {
@@ -378,12 +382,15 @@ impl Met {
         let missed = [claimed.lease.unstored.as_slice(), ran.unstored.as_slice()].concat();
         let new = resource.miss(&missed, claimed.deployment.id, now);
         if !new.is_empty() {
-            let detail = format!("these may exist although no state has them; look for them: {}", new.join(", "));
-            warn(Code::StateMayBeIncomplete, detail);
+            let new: Vec<&str> = new.iter().map(String::as_str).collect();
+            let warning = unstored_warning(&new);
+            warn(warning.code, warning.detail);
         }
         if ran.started {
             resource.errored_state = ran.errored_state.clone();
             match &mut resource.left_behind {
+                // Nobody has looked for it: all of it stays for the next run.
+                Some(_) if !ran.looked => {}
                 // The lock may still be there.
                 Some(left) if matches!(ran.outcome, JobOutcome::Hindered(_) | JobOutcome::Interrupted(_)) => {
                     left.begun.clear();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use conductor_domain::operation::{ExecutorKind, Failure, Lease, Operation, OperationEvent, WaitingFor};
+use conductor_domain::operation::{ExecutorKind, Failure, Lease, Operation, OperationEvent, WaitingFor, Warning};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{LeftBehind, Reservation, Resource, ResourceEvent, ResourceStatus, Waiter};
 use conductor_domain::template::TemplateVersion;
@@ -14,7 +14,7 @@ use crate::claim::Claimed;
 use crate::commit::Draft;
 use crate::mutant::Mutant;
 use crate::port::{Ports, Versioned, Wake};
-use crate::record::{Item, Open};
+use crate::record::{Item, Open, Subject};
 use crate::work::Step;
 use crate::{Engine, Error};
 
@@ -140,6 +140,7 @@ impl<P: Ports> Engine<P> {
         let now = draft.now();
         let (resource, left) = self.left(caller, read, lease.as_deref(), now).await?;
         let mut operation = read.value.clone();
+        draft.tell_missed(&mut operation, resource.as_ref(), &left);
         draft.end_badly(&mut operation, event, failure)?;
         draft.update(read, operation);
         if let Some(marker) = batch.take::<Open>(&items[0])? {
@@ -166,6 +167,12 @@ impl<P: Ports> Engine<P> {
     }
 }
 
+/// Says that objects may exist although no state has them.
+pub(crate) fn unstored_warning(objects: &[&str]) -> Warning {
+    let detail = format!("these may exist although no state has them; look for them: {}", objects.join(", "));
+    Warning { code: Code::StateMayBeIncomplete, detail }
+}
+
 /// A resource whose reservation has ended without success.
 pub(crate) fn freed(mut resource: Resource, now: Timestamp) -> Result<Resource, Error> {
     let untouched = resource.reservation.as_ref().is_some_and(|reservation| reservation.untouched);
@@ -175,6 +182,19 @@ pub(crate) fn freed(mut resource: Resource, now: Timestamp) -> Result<Resource, 
 }
 
 impl<P: Ports> Draft<'_, P> {
+    /// Tells what a run that was left behind may have made without storing it, where that is known by now.
+    pub(crate) fn tell_missed(&mut self, operation: &mut Operation, read: Option<&Versioned<Resource>>, left: &Left) {
+        let (Some(read), Left::Free(after) | Left::Quarantined(after, _)) = (read, left) else { return };
+        let known: BTreeSet<&String> = read.unstored.iter().flat_map(|unstored| &unstored.objects).collect();
+        let now = after.unstored.iter().flat_map(|unstored| &unstored.objects);
+        let new: Vec<&str> = now.filter(|object| !known.contains(object)).map(String::as_str).collect();
+        if !new.is_empty() {
+            let warning = unstored_warning(&new);
+            self.audit(Subject::Resource(read.id), "resource.stateMayBeIncomplete", Some(warning.detail.clone()));
+            operation.warnings.push(warning);
+        }
+    }
+
     /// Ends the reservation of an operation that ends from outside. True where the resource is free, and has to be
     /// settled.
     pub(crate) fn let_go(&mut self, read: Option<&Versioned<Resource>>, left: Left) -> Result<bool, Error> {

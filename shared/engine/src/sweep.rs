@@ -1,7 +1,7 @@
 //! Sweeping: whatever is due is settled. Lost messages, dead workers and time that is over are all the same thing.
 
 use conductor_domain::Code;
-use conductor_domain::deployment::Deployment;
+use conductor_domain::deployment::{Deployment, DeploymentStatus};
 use conductor_domain::operation::{Failure, Lease, Operation, OperationEvent, OperationStatus, WaitingFor};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
@@ -78,10 +78,15 @@ impl<P: Ports> Engine<P> {
         let caller = Caller::system(organisation, "sweep");
         let (item, version) = (record.value.item(), record.version.clone());
         let entered = entered_at(&record.value);
+        // Its end may be all that is missing, and nothing else is due for that.
+        let latest = match &record.value {
+            Record::Deployment(deployment) if deployment.status == DeploymentStatus::InProgress => SOONEST,
+            _ => LATEST,
+        };
         let settled = self.settle_record(&caller, record).await;
         // Postponing fails where settling changed the record, which has its own time then.
         let now = self.clock.now();
-        let age = now.duration_since(entered).clamp(SOONEST, LATEST);
+        let age = now.duration_since(entered).clamp(SOONEST, latest);
         match self.records.postpone(caller.organisation(), &item, &version, now + age).await {
             Ok(()) | Err(CommitError::Conflict { .. }) => {}
             Err(CommitError::Store(error)) => {
@@ -170,6 +175,7 @@ impl<P: Ports> Engine<P> {
         }
         let (resource, left) = self.left(caller, &read, Some(&lease), now).await?;
         let mut operation = read.value.clone();
+        draft.tell_missed(&mut operation, resource.as_ref(), &left);
         let mut wakes = Vec::new();
         match &left {
             Left::Quarantined(_, until) => {

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use conductor_domain::environment::Environment;
 use conductor_domain::ids::{DeploymentId, OperationId, ResourceId};
 use conductor_domain::name::OrganisationName;
-use conductor_domain::operation::{Changes, During, ExecutorKind, Failure, InFlight, OperationEvent, Request};
+use conductor_domain::operation::{
+    Changes, During, ExecutorKind, Failure, InFlight, Operation, OperationEvent, Request,
+};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Parameters, Resource};
 use conductor_domain::template::TemplateVersion;
@@ -108,6 +110,8 @@ pub struct Ran {
     pub started: bool,
     /// How it ended.
     pub outcome: JobOutcome,
+    /// True where it has removed the lock of a left-behind run, and looked for what that had begun to make.
+    pub looked: bool,
     /// The id of a left-behind run's lock that it removed.
     pub lock_released: Option<String>,
     /// What a left-behind run had begun to make and the state does not have.
@@ -125,6 +129,7 @@ impl From<JobOutcome> for Ran {
         Self {
             outcome,
             started: false,
+            looked: false,
             lock_released: None,
             unstored: Vec::new(),
             lock_left: false,
@@ -275,7 +280,7 @@ impl<P: Ports> Engine<P> {
 
     async fn fail(&self, caller: &Caller, claimed: &Claimed, failure: Failure) -> Result<(), Error> {
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
-        let (resource, left) = self.left(caller, &claimed.operation, None, draft.now()).await?;
+        let (resource, left) = self.left(caller, &claimed.operation, Some(&claimed.lease), draft.now()).await?;
         let freed = draft.let_go(resource.as_ref(), left)?;
         draft.fail(claimed, claimed.operation.value.clone(), OperationEvent::Failed, failure)?;
         draft.commit().await?;
@@ -288,7 +293,8 @@ impl<P: Ports> Engine<P> {
 
     /// Runs terraform under a lease that is kept, and reports. True where the operation has ended.
     async fn run<E: Executor>(&self, caller: &Caller, claimed: Claimed, job: Job, executor: &E) -> Result<bool, Error> {
-        let keeper = Keeper::new(self, caller, claimed.lease.clone(), &claimed.operation, job.deadline);
+        let operation = Operation { limits: job.template.limits, ..claimed.operation.value.clone() };
+        let keeper = Keeper::new(self, caller, claimed.lease.clone(), &operation, job.deadline);
         let control = keeper.control();
         let ended = keeper
             .while_running(async {

@@ -93,6 +93,7 @@ impl Executor for Terraform {
             let stored = |address: &str| state.is_some_and(|state| state.objects.contains_key(address));
             ran.unstored = left.begun.iter().filter(|address| !stored(address)).cloned().collect();
         }
+        ran.looked = true;
         if !ran.unstored.is_empty() && !control.misses(&ran.unstored).await {
             ran.outcome = JobOutcome::Interrupted(Interruption::default());
             self.port.core().exited(pid, Exit::Killed);
@@ -184,6 +185,7 @@ impl Terraform {
         }
         let changes = core.apply_at_once(pid);
         core.exited(pid, Exit::Done(changes));
+        ran.looked = true;
         ran.outcome = JobOutcome::Done(produced(job, changes));
         ran
     }

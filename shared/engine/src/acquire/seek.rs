@@ -270,7 +270,7 @@ impl<P: Ports> Engine<P> {
                 && found.resource.reservation.is_none()
                 // The pool itself is one of its users; another may have come by the resource's id.
                 && pool.room().is_none_or(|room| found.resource.users() <= room)
-                && found.consumer.as_ref().is_some_and(|consumer| consumer.leaving.is_none())
+                && found.consumer.is_some()
         };
         for some in members.chunks(MEMBERS_AT_ONCE) {
             let ids: Vec<ResourceId> = some.iter().map(|member| member.resource).collect();

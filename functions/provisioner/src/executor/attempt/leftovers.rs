@@ -44,6 +44,7 @@ impl Attempt<'_> {
         let left = resource.left_behind.as_ref();
         let mut state = self.ready.state.clone();
         ran.unstored.extend(left.iter().flat_map(|left| missing(&left.begun, state.as_ref())));
+        ran.looked = true;
         let named = resource.errored_state.clone();
         let kept = left
             .map(|left| errored::key(self.job, left.operation, left.epoch))
