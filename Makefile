@@ -8,6 +8,8 @@ PYTHON := .venv/bin/python
 TOOLS := .venv/ready
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# So that a test can restart the emulator.
+export CONDUCTOR_PERSIST ?= 1
 export BEGAN ?= $(shell date +%s)
 say = @echo "[$$(( $$(date +%s) - $(BEGAN) )) s]"
 
@@ -73,7 +75,7 @@ package: functions ## target/conductor.tar.gz: template and release functions, r
 
 test: $(TOOLS) ## all tests; brings the stack up for them and leaves it as found
 	@python3 -m infra.local.emulator status && found=up || found=down; \
-	CONDUCTOR_PERSIST=1 $(MAKE) --no-print-directory up-faults test-all; result=$$?; \
+	$(MAKE) --no-print-directory up-faults test-all; result=$$?; \
 	[ $$found = up ] || $(MAKE) --no-print-directory down || result=1; \
 	exit $$result
 

@@ -245,7 +245,8 @@ impl Sessions {
             access_key_id: keys.access_key_id,
             secret_access_key: keys.secret_access_key,
             session_token: Some(keys.session_token),
-            expires_at: Some(ends_at.to_string()),
+            // Whoever caches keys takes the next ones, which are there by then, before these end.
+            expires_at: Some((ends_at - self.time / 10).to_string()),
         };
         // A worker says before how long its sessions live; a function said so when it reserved the resource.
         let dead_after = job.resource.reservation.as_ref().map(|reservation| reservation.dead_after);

@@ -27,6 +27,8 @@ use prepare::Ready;
 
 /// Room for unpacked toolchains: the AWS provider takes 707 MB (5.100.0, measured); the function has 4 GiB.
 const TOOLCHAIN_BYTES: u64 = 2_500_000_000;
+/// Terraform is killed no sooner than this after it was told to stop: a person may ask for it 30 seconds after that.
+const SHORTEST_GRACE: Duration = Duration::from_secs(45);
 /// How long terraform waits for a state's lock. Nobody else should have it: the reservation is ours.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,6 +44,8 @@ pub struct Terraforming {
     backends: Backends,
     toolchain: Toolchain,
     clock: SystemClock,
+    /// How long terraform may take to stop before it is killed.
+    grace: Duration,
     root: PathBuf,
     region: String,
     endpoint_url: Option<String>,
@@ -66,6 +70,7 @@ impl Terraforming {
             backends: Backends::new(config, aws_sdk_secretsmanager::Client::new(aws)),
             toolchain: Toolchain::new(config.root.join("toolchain"), TOOLCHAIN_BYTES),
             clock: SystemClock::new(),
+            grace: SHORTEST_GRACE.max(config.timings.stop_before_deadline.unsigned_abs() * 2 / 3),
             root: config.root.clone(),
             region: config.region.clone(),
             endpoint_url: config.endpoint_url.clone(),
@@ -95,7 +100,8 @@ impl Executor for Terraforming {
         let relay = async {
             stops.reached(Stop::Terminate).await;
             signals.send_replace(Signal::Terminate);
-            stops.reached(Stop::Kill).await;
+            // What waits for a server's answer does not heed SIGTERM.
+            let _ = tokio::time::timeout(self.grace, stops.reached(Stop::Kill)).await;
             signals.send_replace(Signal::Kill);
             std::future::pending::<Infallible>().await
         };

@@ -392,7 +392,10 @@ impl Met {
                 // Nobody has looked for it: all of it stays for the next run.
                 Some(_) if !ran.looked => {}
                 // The lock may still be there.
-                Some(left) if matches!(ran.outcome, JobOutcome::Hindered(_) | JobOutcome::Interrupted(_)) => {
+                Some(left)
+                    if !ran.lock_gone
+                        && matches!(ran.outcome, JobOutcome::Hindered(_) | JobOutcome::Interrupted(_)) =>
+                {
                     left.begun.clear();
                 }
                 left => *left = None,

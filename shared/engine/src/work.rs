@@ -110,8 +110,10 @@ pub struct Ran {
     pub started: bool,
     /// How it ended.
     pub outcome: JobOutcome,
-    /// True where it has removed the lock of a left-behind run, and looked for what that had begun to make.
+    /// True where it has looked for what a left-behind run had begun to make, and for a state that it had kept.
     pub looked: bool,
+    /// True where no lock of a left-behind run can be there any more.
+    pub lock_gone: bool,
     /// The id of a left-behind run's lock that it removed.
     pub lock_released: Option<String>,
     /// What a left-behind run had begun to make and the state does not have.
@@ -130,6 +132,7 @@ impl From<JobOutcome> for Ran {
             outcome,
             started: false,
             looked: false,
+            lock_gone: false,
             lock_released: None,
             unstored: Vec::new(),
             lock_left: false,

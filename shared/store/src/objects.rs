@@ -39,8 +39,8 @@ impl Objects for Bucket {
             Ok(_) => Ok(content),
             // 412: there is one; 409: another put of the same name is under way.
             Err(SdkError::ServiceError(error)) if matches!(error.raw().status().as_u16(), 409 | 412) => {
-                let there = self.get(name).await?;
-                there.ok_or_else(|| StoreError::Unreadable(format!("the object {name} is there and cannot be read")))
+                // Not there: what was in the way of this has failed.
+                self.get(name).await?.ok_or_else(|| unavailable(SdkError::ServiceError(error)))
             }
             Err(error) => Err(unavailable(error)),
         }

@@ -39,6 +39,12 @@ pub fn in_the_way(diagnostics: &[Diagnostic], stderr: &str) -> Option<String> {
     details.chain(stderr.contains(NOT_ACQUIRED).then_some(stderr)).find_map(id)
 }
 
+/// Whether terraform says that it did not get the lock. Perhaps it has it: the answer may have been lost.
+pub fn is_not_acquired(diagnostics: &[Diagnostic], stderr: &str) -> bool {
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    errors.map(|error| &error.summary).any(|summary| summary.starts_with(NOT_ACQUIRED)) || stderr.contains(NOT_ACQUIRED)
+}
+
 /// Whether a command that has ended may have left its lock: it was killed, or it says so.
 pub fn is_left(exit: &Exit) -> bool {
     let said = |diagnostic: &Diagnostic| diagnostic.summary.starts_with(NOT_RELEASED);

@@ -30,7 +30,15 @@ const CODES: [&str; 15] = [
 ];
 
 /// Words that count wherever they stand.
-const PHRASES: [&str; 39] = [
+const PHRASES: [&str; 44] = [
+    // credentials that ended a moment before the next ones were read
+    "ExpiredToken",
+    // somebody else changes the same thing
+    "OperationAbortedException",
+    // a machine or a network that is slow
+    ": connection timed out",
+    ": no route to host",
+    "timeout while waiting for plugin to start",
     // throttled
     "ThrottlingException",
     "TooManyRequestsException",

@@ -79,6 +79,7 @@ impl Executor for Terraform {
         if job.resource.left_behind.is_some() {
             self.port.pass("removes the lock that was left").await;
             ran.lock_released = self.port.core().remove_left_lock(pid);
+            ran.lock_gone = true;
         }
         let mut kept = None;
         if let Some(name) = &job.resource.errored_state {

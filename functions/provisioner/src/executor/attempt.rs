@@ -121,8 +121,8 @@ impl<'a> Attempt<'a> {
             Outcome::Failed(failure) => lock::in_the_way(&failure.diagnostics, &failure.stderr),
             _ => None,
         };
-        // A request for the lock whose answer was lost is sent again, and finds the lock taken: by us.
-        self.lock_left |= lock.is_some() && self.ready.object().is_some();
+        let unsure = matches!(&outcome, Outcome::Failed(f) if lock::is_not_acquired(&f.diagnostics, &f.stderr));
+        self.lock_left |= unsure && self.ready.object().is_some();
         if self.unlock(lock, ran).await? {
             outcome = self.once(action, rule).await?;
         }

@@ -33,6 +33,7 @@ impl Attempt<'_> {
             && let Some(object) = self.ready.object()
         {
             ran.lock_released = object.lock().remove(None).await?;
+            ran.lock_gone = true;
         }
         Ok(())
     }
@@ -44,7 +45,6 @@ impl Attempt<'_> {
         let left = resource.left_behind.as_ref();
         let mut state = self.ready.state.clone();
         ran.unstored.extend(left.iter().flat_map(|left| missing(&left.begun, state.as_ref())));
-        ran.looked = true;
         let named = resource.errored_state.clone();
         let kept = left
             .map(|left| errored::key(self.job, left.operation, left.epoch))
@@ -62,6 +62,7 @@ impl Attempt<'_> {
             state = self.ready.read(&mut self.signal).await?;
             ran.unstored = missing(&ran.unstored, state.as_ref());
         }
+        ran.looked = true;
         // From here on terraform may make the same again, and then nobody could tell.
         if !ran.unstored.is_empty() && !self.control.misses(&ran.unstored).await {
             return Err(interrupted(0));
@@ -110,7 +111,8 @@ impl Attempt<'_> {
         let (ready, signal) = (self.ready, &mut self.signal);
         let exit = push(&ready.terraform, ready.folder.path(), file, LOCK_TIMEOUT, signal).await;
         let exit = exit.map_err(fault::not_ended)?;
-        self.lock_left |= lock::is_left(&exit);
+        let unsure = exit.status != Status::Succeeded && lock::is_not_acquired(&[], &exit.stderr);
+        self.lock_left |= lock::is_left(&exit) || (unsure && self.ready.object().is_some());
         Ok(exit)
     }
 
@@ -129,6 +131,7 @@ impl Attempt<'_> {
             return Ok(false);
         }
         ran.lock_released = Some(id);
+        ran.lock_gone = true;
         Ok(true)
     }
 
