@@ -17,17 +17,15 @@ const LOST: u32 = 2;
 /// Applications that deploy at once.
 const MANY: usize = 4;
 
-/// A rule by which requests are spoilt at random. An answer about a lock is not lost: whoever asks again for a lock
-/// that it has got is told that somebody has it.
+/// A rule by which requests are spoilt at random.
 fn at_random(seed: u64) -> impl Fn(&Request) -> Fate + Send + Sync + 'static {
     let random = Mutex::new(StdRng::seed_from_u64(seed));
-    move |request: &Request| {
+    move |_: &Request| {
         let percent = random.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..100_u32);
-        let lock = request.path.contains(".tflock");
         match percent {
             0..REFUSED => Fate::Refuse,
             percent if percent < REFUSED + CUT => Fate::Cut,
-            percent if percent < REFUSED + CUT + LOST && !lock => Fate::Lose,
+            percent if percent < REFUSED + CUT + LOST => Fate::Lose,
             _ => Fate::Pass,
         }
     }
