@@ -153,7 +153,8 @@ impl<P: Ports> Engine<P> {
         if end != Ending::Succeeded && cancel.rollback == Rollback::Created {
             let missing = without_release(&operations, planned, &made);
             if !missing.is_empty() {
-                return self.roll_back(caller, &deployment, planned, missing).await;
+                self.roll_back(caller, &deployment, planned, missing).await?;
+                return Ok(Vec::new());
             }
         }
         if end != Ending::Succeeded {
@@ -254,7 +255,7 @@ impl<P: Ports> Engine<P> {
         deployment: &Versioned<Deployment>,
         planned: u32,
         missing: Vec<&Holding>,
-    ) -> Result<Vec<Wake>, Error> {
+    ) -> Result<(), Error> {
         let mut current = deployment.clone();
         for some in missing.chunks(APPENDED_AT_ONCE) {
             let mut draft = self.draft(caller, Some(deployment.id));
@@ -275,7 +276,7 @@ impl<P: Ports> Engine<P> {
             current = draft.update(&current, changed);
             draft.commit().await?;
         }
-        Ok(Vec::new())
+        Ok(())
     }
 
     /// Gives what was held before its name again, where what took its place under that name is gone.

@@ -137,18 +137,17 @@ impl<P: Ports> Engine<P> {
                 let stop = self.settings.timings.stop_before_deadline;
                 let timed = started && job.deadline.is_some_and(|deadline| now + stop >= deadline);
                 let budget = over_budget(&claimed.operation, interruption).filter(|_| timed);
-                let workers = self.settings.workers && claimed.operation.executor == ExecutorKind::Lambda;
-                let end = match (budget, exhausted(&claimed.operation, now)) {
-                    (Some(failure), _) if !workers => Some((OperationEvent::Failed, failure)),
-                    (None, Some(failure)) => Some((OperationEvent::Expired, failure)),
-                    (Some(_), _) | (None, None) => None,
+                let handed_over = budget.is_some() && self.settings.workers;
+                let end = match budget {
+                    Some(_) if handed_over => None,
+                    Some(failure) => Some((OperationEvent::Failed, failure)),
+                    None => exhausted(&claimed.operation, now).map(|failure| (OperationEvent::Expired, failure)),
                 };
                 if let Some((event, failure)) = end {
                     let failure = Failure { during: Some(job.during), ..failure };
                     report_failed(claimed, draft, met.touched(), event, failure).await?;
                     return Ok(true);
                 }
-                let handed_over = timed && over_budget(&claimed.operation, interruption).is_some();
                 let change = |operation: &mut Operation| {
                     if timed {
                         operation.in_flight = interruption.in_flight.clone();

@@ -117,9 +117,7 @@ impl<P: Ports> Engine<P> {
         let left = if waits { Left::Quarantined(resource, until) } else { Left::Free(resource) };
         Ok((Some(read), left))
     }
-}
 
-impl<P: Ports> Engine<P> {
     /// Ends an operation whatever its status, and lets go of what it has: its lease, its place among those that wait for
     /// a resource, and its reservation, unless a terraform of it may live.
     pub(crate) async fn end_outside(
