@@ -103,7 +103,7 @@ def describe(name, outputs, local):
         "stateBucket": outputs["StateBucket"],
         "artifactBucket": outputs["ArtifactBucket"],
         "vaultBucket": outputs["VaultBucket"],
-        "functions": {function: outputs[f"{function.capitalize()}Function"] for function in ("api", "provisioner", "sweeper")},
+        "functions": {function: outputs[f"{function.capitalize()}Function"] for function in ("api", "stream", "provisioner", "sweeper")},
         "workerRoleArn": outputs["WorkerRoleArn"],
     }
 

@@ -5,7 +5,7 @@ import json
 import boto3
 import pytest
 
-FUNCTIONS = ("api", "provisioner", "sweeper")
+FUNCTIONS = ("api", "stream", "provisioner", "sweeper")
 
 
 def filled(arguments, stack):
@@ -13,7 +13,10 @@ def filled(arguments, stack):
 
 
 @pytest.mark.parametrize("service, call, arguments, allowed", [
-    ("dynamodb", "get_item", {"TableName": "{table}", "Key": {"pk": {"S": "x"}, "sk": {"S": "x"}}}, "api provisioner sweeper"),
+    ("dynamodb", "get_item", {"TableName": "{table}", "Key": {"pk": {"S": "x"}, "sk": {"S": "x"}}}, "api stream provisioner sweeper"),
+    # A condition that does not hold: nothing is written.
+    ("dynamodb", "put_item", {"TableName": "{table}", "Item": {"pk": {"S": "x"}, "sk": {"S": "x"}},
+                              "ConditionExpression": "attribute_exists(pk)"}, "api provisioner sweeper"),
     ("dynamodb", "query", {"TableName": "{table}", "IndexName": "due", "KeyConditionExpression": "due_shard = :s",
                            "ExpressionAttributeValues": {":s": {"S": "x"}}}, "api provisioner sweeper"),
     ("dynamodb", "scan", {"TableName": "{table}"}, ""),
@@ -26,7 +29,8 @@ def filled(arguments, stack):
     ("sqs", "send_message", {"QueueUrl": "{deadLetterQueueUrl}", "MessageBody": "probe", "DelaySeconds": 901}, "provisioner"),
     ("sqs", "get_queue_attributes", {"QueueUrl": "{deadLetterQueueUrl}", "AttributeNames": ["All"]}, "api"),
     ("sqs", "get_queue_attributes", {"QueueUrl": "{workerQueueUrl}", "AttributeNames": ["All"]}, "api"),
-    ("s3", "get_object", {"Bucket": "{vaultBucket}", "Key": "probe"}, "api provisioner sweeper"),
+    ("s3", "get_object", {"Bucket": "{vaultBucket}", "Key": "probe"}, "api stream provisioner sweeper"),
+    ("s3", "put_object_tagging", {"Bucket": "{vaultBucket}", "Key": "probe", "Tagging": {"TagSet": []}}, "api provisioner sweeper"),
     ("s3", "delete_object", {"Bucket": "{vaultBucket}", "Key": "probe"}, ""),
     ("s3", "get_object", {"Bucket": "{artifactBucket}", "Key": "templates/probe"}, "api provisioner"),
     ("s3", "put_object", {"Bucket": "{artifactBucket}", "Key": "toolchain/probe", "Body": ""}, ""),
@@ -86,7 +90,7 @@ def test_the_state_role_writes_states_and_a_session_policy_narrows_it_to_one(sta
         assert ask("provisioner", "s3", "delete_object", {"RoleArn": state_role}, Bucket=bucket, Key=key) == "allowed"
 
 
-@pytest.mark.parametrize("function", ("api", "sweeper"))
+@pytest.mark.parametrize("function", ("api", "stream", "sweeper"))
 def test_nobody_else_gets_the_state_role(function, ask, state_role):
     assert ask(function, "sts", "assume_role", RoleArn=state_role, RoleSessionName="probe") == "refused"
 

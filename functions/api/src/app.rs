@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use conductor_domain::Code;
 use conductor_store::Engine;
 use lambda_http::request::RequestContext;
+use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -47,6 +48,7 @@ pub fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(routes::applications::routes())
         .merge(routes::templates::routes())
         .merge(routes::deployments::routes())
+        .merge(routes::logs::routes())
         .merge(routes::resources::routes())
         .merge(routes::consumers::routes())
         .merge(routes::audit::routes())
@@ -78,7 +80,9 @@ async fn around(mut request: Request, next: Next) -> Response {
     let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
+    let span = tracing::info_span!("request", requestId = id);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let _span = span.entered();
     if let Some(refused) = response.extensions_mut().remove::<Refused>() {
         response = refused.into_problem(&id).into_response();
     }
@@ -86,7 +90,7 @@ async fn around(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert("x-request-id", value);
     }
     response.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
-    tracing::info!(request_id = id, %method, path, status = response.status().as_u16(), "request");
+    tracing::info!(%method, path, status = response.status().as_u16(), "request");
     response
 }
 

@@ -5,6 +5,8 @@ use conductor_engine::Timings;
 use conductor_store::Names;
 use conductor_telemetry::{ConfigError, optional, required, seconds};
 
+use crate::price::Prices;
+
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authorization {
@@ -27,6 +29,10 @@ pub struct Config {
     pub authorization: Authorization,
     /// What stands before `/v1` in a URL's path: the stage.
     pub stage: String,
+    /// What operations cost.
+    pub prices: Prices,
+    /// Whether what is answered flows to the caller while it is made; otherwise the gateway waits for the end of it.
+    pub streaming: bool,
 }
 
 impl Config {
@@ -38,6 +44,7 @@ impl Config {
                 table: required("TABLE_NAME")?,
                 wake_queue_url: required("WAKE_QUEUE_URL")?,
                 worker_queue_url: optional("WORKER_QUEUE_URL"),
+                dead_letter_queue_url: optional("DEAD_LETTER_QUEUE_URL"),
                 vault_bucket: required("VAULT_BUCKET")?,
                 artifact_bucket: required("ARTIFACT_BUCKET")?,
                 // No operation runs here, so no state is ever located.
@@ -53,6 +60,13 @@ impl Config {
                 _ => return Err(invalid("API_AUTHORIZATION", "AWS_IAM or NONE")),
             },
             stage: required("PUBLIC_STAGE")?,
+            prices: Prices::read(optional("PRICES").as_deref(), &required("PROVISIONER_MEMORY_MB")?)
+                .ok_or_else(|| invalid("PRICES", "a JSON object of prices; PROVISIONER_MEMORY_MB a number"))?,
+            streaming: match optional("LOG_STREAMING").as_deref() {
+                Some("true") => true,
+                Some("false") | None => false,
+                Some(_) => return Err(invalid("LOG_STREAMING", "true or false")),
+            },
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The artifact bucket: the toolchain's manifest and archives, and the archives of templates.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_s3::Client;
@@ -35,6 +36,11 @@ impl Artifacts {
     /// A bucket by its name.
     pub fn new(s3: Client, bucket: String) -> Self {
         Self { s3, bucket, manifest: Mutex::default(), modules: Mutex::default() }
+    }
+
+    /// A source of the toolchain's archives.
+    pub fn download(&self) -> Download<'_> {
+        Download { artifacts: self, bytes: AtomicU64::new(0) }
     }
 
     async fn object(&self, name: &str) -> Result<Vec<u8>, Fault> {
@@ -87,14 +93,30 @@ impl Artifacts {
     }
 }
 
-impl Source for Artifacts {
+/// The bucket while archives are read from it.
+pub struct Download<'a> {
+    artifacts: &'a Artifacts,
+    bytes: AtomicU64,
+}
+
+impl Download<'_> {
+    /// How much was read.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Source for Download<'_> {
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, SourceError> {
         let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-        let request = self.s3.get_object().bucket(&self.bucket).key(key).range(range);
+        let Artifacts { s3, bucket, .. } = self.artifacts;
+        let request = s3.get_object().bucket(bucket).key(key).range(range);
         let object = request.send().await.map_err(|error| {
             let passes = call_passes(&error);
             SourceError::new(error, passes)
         })?;
-        Ok(object.body.collect().await.map_err(|error| SourceError::new(error, true))?.into_bytes())
+        let read = object.body.collect().await.map_err(|error| SourceError::new(error, true))?.into_bytes();
+        self.bytes.fetch_add(read.len() as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }

@@ -35,6 +35,7 @@ impl Config {
                 table: required("TABLE_NAME")?,
                 wake_queue_url: required("WAKE_QUEUE_URL")?,
                 worker_queue_url: optional("WORKER_QUEUE_URL"),
+                dead_letter_queue_url: None,
                 vault_bucket: required("VAULT_BUCKET")?,
                 artifact_bucket: required("ARTIFACT_BUCKET")?,
                 state_bucket: required("STATE_BUCKET")?,

@@ -17,6 +17,7 @@ use conductor_domain::operation::{ExecutorKind, Failure};
 use conductor_engine::port::Clock;
 use conductor_engine::{Control, Job};
 use conductor_store::{AwsConfig, SystemClock};
+use conductor_terraform::mask::Masker;
 use conductor_terraform::project::{CREDENTIALS_FILE, Credentials, Profile, credentials_file, write_private};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -56,6 +57,8 @@ pub struct Keyring {
     backend: Option<(String, Mutex<Credentials>)>,
     /// Whether there is a session for the provider.
     provider: bool,
+    /// Knows all keys that the run has had.
+    masker: Masker,
 }
 
 impl Keyring {
@@ -105,13 +108,16 @@ impl Sessions {
         Ok(self.provider_session(job).await?.map(|session| session.keys))
     }
 
-    /// Writes the credentials file of a work folder: `backend` is the key of its state and the session for it.
+    /// Writes the credentials file of a work folder: `backend` is the key of its state and the session for it. The masker
+    /// is told of these keys and of those that follow.
     pub fn keyring(
         &self,
         folder: &Path,
         backend: Option<(String, Credentials)>,
         provider: Option<Credentials>,
+        masker: &Masker,
     ) -> io::Result<Keyring> {
+        masker.learn(backend.iter().map(|(_, keys)| keys).chain(&provider).flat_map(Credentials::secrets));
         let given = [(BACKEND, backend.as_ref().map(|(_, keys)| keys)), (PROVIDER, provider.as_ref())];
         let files = given.map(|(profile, _)| printed_file(folder, profile));
         let mut profiles = Vec::new();
@@ -130,6 +136,7 @@ impl Sessions {
             folder: folder.to_owned(),
             backend: backend.map(|(key, keys)| (key, Mutex::new(keys))),
             provider: provider.is_some(),
+            masker: masker.clone(),
         })
     }
 
@@ -153,6 +160,7 @@ impl Sessions {
         let (backend, provider) = futures::future::try_join(backend, provider).await?;
         for (profile, session) in [(BACKEND, &backend), (PROVIDER, &provider)] {
             let Some(session) = session else { continue };
+            keyring.masker.learn(session.keys.secrets());
             // This process may have been stopped for any time since the lease was extended.
             if session.ends_at > dead_after {
                 let detail = "the session came too late to end before the lease says";

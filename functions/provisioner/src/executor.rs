@@ -2,6 +2,7 @@
 //! sees to what the run before left and to what this one leaves.
 
 mod attempt;
+mod lines;
 mod prepare;
 mod words;
 
@@ -10,8 +11,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use conductor_domain::log::Level;
 use conductor_domain::operation::ExecutorKind;
-use conductor_engine::{Control, Executor, Job, JobOutcome, Ran, Stop};
+use conductor_engine::port::{Clock, Meter};
+use conductor_engine::{Control, Executor, Job, JobOutcome, Log, Ran, Stop};
 use conductor_store::{AwsConfig, Bucket, SystemClock};
 use conductor_terraform::process::Control as Signal;
 use conductor_terraform::toolchain::Toolchain;
@@ -23,6 +26,7 @@ use crate::config::Config;
 use crate::credentials::Sessions;
 use crate::errored::ErroredStates;
 use attempt::Attempt;
+use lines::Lines;
 use prepare::Ready;
 
 /// Room for unpacked toolchains: the AWS provider takes 707 MB (5.100.0, measured); the function has 4 GiB.
@@ -53,7 +57,7 @@ pub struct Terraforming {
 
 impl Terraforming {
     /// Clients and folders, made once. `kind` says whether this process is a function or a plain worker.
-    pub fn new(config: &Config, aws: &AwsConfig, kind: ExecutorKind) -> Result<Self, std::io::Error> {
+    pub fn new(config: &Config, aws: &AwsConfig, kind: ExecutorKind, meter: &Meter) -> Result<Self, std::io::Error> {
         let s3 = aws_sdk_s3::config::Builder::from(aws).force_path_style(config.endpoint_url.is_some());
         let s3 = aws_sdk_s3::Client::from_conf(s3.build());
         for folder in ["toolchain", "work", "prepared", "mirror"] {
@@ -64,7 +68,7 @@ impl Terraforming {
             kind,
             aws: aws.clone(),
             artifacts: Artifacts::new(s3.clone(), config.names.artifact_bucket.clone()),
-            vault: Bucket::new(s3.clone(), config.names.vault_bucket.clone()),
+            vault: Bucket::new(s3.clone(), config.names.vault_bucket.clone(), meter.clone()),
             errored: ErroredStates::new(s3, config.names.state_bucket.clone()),
             sessions: Sessions::new(config, aws, kind)?,
             backends: Backends::new(config, aws_sdk_secretsmanager::Client::new(aws)),
@@ -78,6 +82,18 @@ impl Terraforming {
     }
 }
 
+impl Terraforming {
+    /// The time since then, by the monotonic clock.
+    fn millis_since(&self, began: Duration) -> u64 {
+        millis(self.clock.monotonic().saturating_sub(began))
+    }
+}
+
+/// A time as logs and metrics have it.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Executor for Terraforming {
     type Prepared = Ready;
 
@@ -89,24 +105,29 @@ impl Executor for Terraforming {
         self.kind
     }
 
-    async fn prepare(&self, job: &Job) -> Result<Ready, JobOutcome> {
-        self.ready(job).await.map_err(JobOutcome::from)
+    async fn prepare(&self, job: &Job, log: &Log) -> Result<Ready, JobOutcome> {
+        let lines = Lines::new(log, &words::masker(job), &self.clock);
+        self.ready(job, &lines).await.map_err(JobOutcome::from)
     }
 
     async fn run(&self, job: &Job, ready: Ready, control: Control) -> Ran {
         let (signals, signal) = watch::channel(Signal::Run);
         let mut stops = control.clone();
+        let lines = Lines::new(control.log(), &ready.masker, &self.clock);
         // One channel for all that is run, so that a stop reaches whatever step it is at.
         let relay = async {
             stops.reached(Stop::Terminate).await;
+            lines.say(Level::Warn, "terraform is told to stop");
             signals.send_replace(Signal::Terminate);
             // What waits for a server's answer does not heed SIGTERM.
-            let _ = tokio::time::timeout(self.grace, stops.reached(Stop::Kill)).await;
+            let killed = tokio::time::timeout(self.grace, stops.reached(Stop::Kill)).await;
+            let late = if killed.is_err() { ": it has not stopped in time" } else { "" };
+            lines.say(Level::Warn, format!("terraform is killed{late}"));
             signals.send_replace(Signal::Kill);
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            ran = Attempt::new(self, job, &ready, &control, signal).run() => ran,
+            ran = Attempt::new(self, job, &ready, &control, &lines, signal).run() => ran,
             never = relay => match never {},
             never = self.sessions.renew(job, &ready.keyring, &control) => match never {},
         }

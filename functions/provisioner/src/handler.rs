@@ -31,9 +31,10 @@ impl Handler {
         nix::sys::prctl::set_dumpable(false)?;
         let config = Config::from_env()?;
         let aws = conductor_store::load_config().await;
+        let engine = conductor_store::engine(&aws, config.names.clone(), config.timings);
         let handler = Self {
-            engine: conductor_store::engine(&aws, config.names.clone(), config.timings),
-            executor: Terraforming::new(&config, &aws, kind)?,
+            executor: Terraforming::new(&config, &aws, kind, engine.meter())?,
+            engine,
             sqs: aws_sdk_sqs::Client::new(&aws),
             dead_letter_queue_url: config.dead_letter_queue_url.clone(),
         };
@@ -59,7 +60,7 @@ impl Handler {
         for message in event.payload.records {
             let id = message.message_id.unwrap_or_default();
             if let Err(error) = self.one(&message.body.unwrap_or_default(), Some(deadline)).await {
-                tracing::error!(message = id, error = %Causes(error.as_ref()), "a wake-up failed");
+                tracing::error!(messageId = id, error = %Causes(error.as_ref()), "a wake-up failed");
                 let mut failure = BatchItemFailure::default();
                 failure.item_identifier = id;
                 failed.batch_item_failures.push(failure);

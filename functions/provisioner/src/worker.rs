@@ -16,6 +16,7 @@ use conductor_store::AwsConfig;
 use conductor_telemetry::ConfigError;
 use lambda_runtime::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::Instrument;
 
 use crate::handler::Handler;
 
@@ -50,7 +51,8 @@ pub async fn run(once: bool) -> Result<(), Error> {
                 continue;
             }
         };
-        let mut work = std::pin::pin!(handler.one(message.body().unwrap_or_default(), None));
+        let span = tracing::info_span!("message", requestId = message.message_id());
+        let mut work = std::pin::pin!(handler.one(message.body().unwrap_or_default(), None).instrument(span));
         let (done, stopped) = tokio::select! {
             done = &mut work => (done, false),
             () = stop.told() => {

@@ -11,6 +11,8 @@ fn names() -> Result<Names, ConfigError> {
         table: required("TABLE_NAME")?,
         wake_queue_url: required("WAKE_QUEUE_URL")?,
         worker_queue_url: optional("WORKER_QUEUE_URL"),
+        // It sends none there, and counts none.
+        dead_letter_queue_url: None,
         vault_bucket: required("VAULT_BUCKET")?,
         // The sweeper plans and settles; it never publishes a template or makes a resource.
         artifact_bucket: String::new(),
@@ -20,7 +22,15 @@ fn names() -> Result<Names, ConfigError> {
 
 async fn handle(engine: &Engine, _: LambdaEvent<EventBridgeEvent<serde_json::Value>>) -> Result<Swept, Error> {
     let swept = engine.sweep().await?;
-    tracing::info!(due = swept.due, woken = swept.woken, failed = swept.failed, "swept");
+    tracing::info!(
+        outcome = "sweep",
+        due = swept.due,
+        woken = swept.woken,
+        failed = swept.failed,
+        oldestDueSeconds = swept.oldest_due_seconds,
+        longestDeploymentSeconds = swept.longest_deployment_seconds,
+        "swept"
+    );
     Ok(swept)
 }
 

@@ -43,11 +43,13 @@ codes! {
     IdInvalid "id_invalid" 400 "The id is not a UUID";
     NameInvalid "name_invalid" 400 "A name is not valid";
     MediaTypeUnsupported "media_type_unsupported" 415 "The content type is not one that this route takes";
+    NotAcceptable "not_acceptable" 406 "The route has no representation that Accept names";
     BodyTooLarge "body_too_large" 413 "The body is over 256 KiB";
     MethodNotAllowed "method_not_allowed" 405 "The route does not take this method";
     RouteNotFound "route_not_found" 404 "There is no such route";
     Unauthorized "unauthorized" 401 "The request has no principal";
     Forbidden "forbidden" 403 "The principal may not do this";
+    CrossSiteRefused "cross_site_refused" 403 "A form of the dashboard was sent from another site";
 
     RequestRefused "request_refused" 400 "The gateway refuses the request";
     AuthenticationMissing "authentication_missing" 403 "The request is not signed, or there is no such route";
@@ -80,6 +82,7 @@ codes! {
     ApplicationNotFound "application_not_found" 404 "There is no such application";
     ApplicationInUse "application_in_use" 409 "The application has resources or unfinished deployments";
     DeploymentNotFound "deployment_not_found" 404 "There is no such deployment";
+    OperationNotFound "operation_not_found" 404 "The deployment has no such operation";
     ResourceNotFound "resource_not_found" 404 "There is no such resource";
     ResourceInUse "resource_in_use" 409 "The resource is in use";
     ResourceExists "resource_exists" 409 "The resource is known already";

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::ids::{DeploymentId, ResourceId};
 use crate::lane::LaneKey;
+use crate::log::{Archive, Step};
 use crate::name::WorkloadName;
-use crate::operation::{Failure, IllegalTransition, OperationStatus, PATIENCE, ReleaseRequest};
+use crate::operation::{Failure, IllegalTransition, OperationStatus, PATIENCE, ReleaseRequest, Usage};
 
 /// What a deployment is for.
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -308,12 +309,21 @@ pub struct Deployment {
     /// That it is to stop, and what came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Cancel>,
+    /// What became of it, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+    /// What its operations used, once it has ended.
+    #[serde(default, skip_serializing_if = "Usage::is_none")]
+    pub usage: Usage,
+    /// Where the lines of its runs are archived, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Archive>,
 }
 
 impl Deployment {
     /// When the sweeper looks at it.
     pub fn due_at(&self) -> Option<Timestamp> {
-        (!self.status.is_final()).then_some(self.entered_at + PATIENCE)
+        (!self.status.is_final() || self.log.is_none()).then_some(self.entered_at + PATIENCE)
     }
 
     /// Takes an event: the new status, the time it was entered, and what hangs on it.

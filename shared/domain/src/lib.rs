@@ -13,6 +13,7 @@ pub mod environment;
 pub mod identity;
 pub mod ids;
 pub mod lane;
+pub mod log;
 pub mod name;
 pub mod operation;
 pub mod pool;

@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 use crate::ids::{DeploymentId, OperationId, ResourceId};
+use crate::log::Step;
 
 mod limits;
 mod reason;
 mod request;
+mod usage;
 pub use limits::{ExecutorKind, Limits};
 pub use reason::{ParameterChange, Prospect, Reason, Weighed};
 pub use request::{AcquireRequest, Dependency, ReleaseRequest, Request, Source};
+pub use usage::{Requests, Usage};
 
 /// The most operations in a deployment.
 pub const MAX_OPERATIONS: usize = 500;
@@ -368,6 +371,12 @@ pub struct Operation {
     /// Why it did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// What became of it, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+    /// What it used.
+    #[serde(default, skip_serializing_if = "Usage::is_none")]
+    pub usage: Usage,
     /// True once its end has been told to the operations that wait for it.
     #[serde(default)]
     pub settled: bool,
@@ -396,7 +405,12 @@ impl Operation {
         if self.status == OperationStatus::Running
             && let Some(claimed_at) = self.claimed_at()
         {
-            self.ran_seconds += u64::try_from(now.duration_since(claimed_at).as_secs()).unwrap_or(0);
+            let ran = now.duration_since(claimed_at);
+            self.ran_seconds += u64::try_from(ran.as_secs()).unwrap_or(0);
+            if self.executor == ExecutorKind::Lambda {
+                self.usage.invocations += 1;
+                self.usage.function_millis += u64::try_from(ran.as_millis()).unwrap_or(0);
+            }
         }
         if self.waiting_for == Some(WaitingFor::Dependencies) && next == OperationStatus::Ready {
             self.expires_at = now + self.limits.all();

@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 use crate::code::Fault;
 use crate::operation::{ExecutorKind, Limits};
 
+mod pace;
 mod value_type;
+pub use pace::Pace;
 pub use value_type::{Field, Mismatch, ValueType};
 
 /// The class that is not written.

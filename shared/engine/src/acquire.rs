@@ -163,6 +163,7 @@ impl<P: Ports> Engine<P> {
         operation.take(OperationEvent::Blocked, draft.now())?;
         operation.waiting_for = Some(WaitingFor::Resource);
         operation.awaits = Some(resource.id);
+        draft.charge(claimed, &mut operation);
         draft.create(Waiter { resource: resource.id, deployment, number, since: operation.entered_at });
         if !Mutant::WaiterWithoutCheck.lives() {
             draft.update(resource, Resource { waiters: resource.waiters + 1, ..resource.value.clone() });

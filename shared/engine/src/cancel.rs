@@ -8,6 +8,7 @@ use conductor_domain::deployment::{
     Rollback, ending,
 };
 use conductor_domain::ids::{DeploymentId, ResourceId};
+use conductor_domain::log::Archive;
 use conductor_domain::operation::{
     Action, Effect, Failure, Lease, Operation, OperationEvent, OperationStatus, ReleaseRequest, Request, StopOrder,
 };
@@ -16,11 +17,12 @@ use conductor_domain::resource::Resource;
 use conductor_domain::{Code, Refusal};
 use jiff::SignedDuration;
 
+use crate::log::nothing_said;
 use crate::plan::rollback_release;
 use crate::port::{Clock, Ports, Versioned, Wake};
 use crate::record::{Item, Open, Set, Subject};
 use crate::settle::removes_edge;
-use crate::start::counts;
+use crate::start::{counts, used};
 use crate::{Engine, Error};
 
 /// How long after the first request a cancel may be forced: terraform stores its state within this, as a rule.
@@ -110,6 +112,7 @@ impl<P: Ports> Engine<P> {
             }
             deployment.take(DeploymentEvent::Cancelled, now)?;
             deployment.error = Some(stopped());
+            deployment.log = Some(Archive::default());
             return self.end(caller, &read, deployment).await;
         }
         if deployment != read.value {
@@ -171,6 +174,8 @@ impl<P: Ports> Engine<P> {
         ended.cancel = Some(Cancel { outcome: Some(outcome), left, ..cancel.clone() });
         ended.take(DeploymentEvent::Ended(end), self.clock.now())?;
         ended.operation_counts = counts(operations.iter().map(|operation| &operation.value));
+        ended.usage = used(operations.iter().map(|operation| &operation.value));
+        ended.log = nothing_said(&operations);
         ended.error = match end {
             Ending::Succeeded => None,
             Ending::Cancelled => Some(stopped()),

@@ -3,7 +3,7 @@
 use conductor_domain::deployment::{Deployment, DeploymentStatus};
 use conductor_domain::operation::{
     AcquireRequest, Effect, ExecutorKind, Failure, Lease, Operation, OperationEvent, OperationStatus, ReleaseRequest,
-    Request,
+    Request, Requests, Usage,
 };
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
@@ -28,6 +28,8 @@ pub(crate) struct Claimed {
     pub operation: Versioned<Operation>,
     pub lease: Versioned<Lease>,
     pub marker: Versioned<Open>,
+    /// What this process had asked for before the claim.
+    pub metered: Requests,
 }
 
 impl Claimed {
@@ -71,6 +73,7 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Claim, Error> {
         let organisation = caller.organisation();
         let id = wake.deployment_id;
+        let metered = self.settings.meter.read();
         let items =
             [Item::Operation(id, number), Item::Deployment(id), Item::Lease(id, number), Item::Open(id, number)];
         let mut batch = self.batch(organisation, items.to_vec()).await?;
@@ -116,7 +119,7 @@ impl<P: Ports> Engine<P> {
         let operation = draft.update(&read, operation);
         let lease = draft.put(left.as_ref(), lease);
         match draft.commit().await {
-            Ok(()) => Ok(Claim::Ours(Box::new(Claimed { deployment, operation, lease, marker }))),
+            Ok(()) => Ok(Claim::Ours(Box::new(Claimed { deployment, operation, lease, marker, metered }))),
             Err(Error::Conflict) => Ok(Claim::Nothing),
             Err(error) => Err(error),
         }
@@ -139,7 +142,7 @@ impl<P: Ports> Engine<P> {
         };
         let same = operation.epoch == claimed.operation.epoch || Mutant::ReportWithoutLease.lives();
         let ours = same && !operation.status.is_final();
-        Ok(ours.then_some(Claimed { deployment, operation, lease, marker }))
+        Ok(ours.then_some(Claimed { deployment, operation, lease, marker, metered: claimed.metered }))
     }
 }
 
@@ -149,7 +152,6 @@ impl<P: Ports> Draft<'_, P> {
         operation.take(OperationEvent::Succeeded, self.now())?;
         operation.effect = Some(effect);
         operation.error = None;
-        tracing::info!(deployment = %operation.deployment, operation = operation.number, ?effect, "operation succeeded");
         self.ended(claimed, operation);
         Ok(())
     }
@@ -175,8 +177,7 @@ impl<P: Ports> Draft<'_, P> {
         failure: Failure,
     ) -> Result<(), Error> {
         operation.take(event, self.now())?;
-        let (number, code) = (operation.number, failure.code);
-        tracing::info!(deployment = %operation.deployment, operation = number, %code, "operation failed");
+        let code = failure.code;
         let action = match event {
             OperationEvent::Cancelled => "operation.cancelled",
             OperationEvent::Expired => "operation.timedOut",
@@ -188,7 +189,13 @@ impl<P: Ports> Draft<'_, P> {
         Ok(())
     }
 
+    /// Adds what this claim asked for to what its operation used.
+    pub(crate) fn charge(&self, claimed: &Claimed, operation: &mut Operation) {
+        operation.usage += Usage { requests: self.metered() - claimed.metered, ..Usage::default() };
+    }
+
     fn ended(&mut self, claimed: &Claimed, mut operation: Operation) {
+        self.charge(claimed, &mut operation);
         operation.settled = operation.dependents.is_empty() && operation.pending_objects.is_empty();
         self.delete(&claimed.marker);
         self.delete(&claimed.lease);

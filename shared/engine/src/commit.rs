@@ -5,11 +5,12 @@ use std::time::Duration;
 use conductor_domain::audit::AuditEvent;
 use conductor_domain::ids::{AuditId, DeploymentId, GenericUuid};
 use conductor_domain::name::OrganisationName;
-use conductor_domain::operation::Operation;
+use conductor_domain::operation::{Operation, Requests};
 use conductor_domain::principal::Caller;
 use conductor_domain::{Code, Refusal};
 
 use crate::mutant::Mutant;
+use crate::outcome::Outcome;
 use crate::port::{
     Change, Clock, Expect, MAX_CHANGES, Page, Ports, Queue, Records, StoreError, Version, Versioned, Wake,
 };
@@ -24,6 +25,7 @@ pub(crate) struct Draft<'a, P: Ports> {
     changes: Vec<Change>,
     wakes: Vec<Wake>,
     after: Duration,
+    outcomes: Vec<Outcome>,
 }
 
 impl<'a, P: Ports> Draft<'a, P> {
@@ -37,7 +39,9 @@ impl<'a, P: Ports> Draft<'a, P> {
     }
 
     /// Writes a new value over the one that was read.
-    pub fn update<T: Entity>(&mut self, read: &Versioned<T>, value: T) -> Versioned<T> {
+    pub fn update<T: Entity>(&mut self, read: &Versioned<T>, mut value: T) -> Versioned<T> {
+        let outcomes = value.told(&read.value, self.now());
+        self.outcomes.extend(outcomes);
         self.write(value, Expect::Version(read.version.clone()))
     }
 
@@ -115,6 +119,11 @@ impl<'a, P: Ports> Draft<'a, P> {
         self.engine.clock.now()
     }
 
+    /// What this process has asked for so far.
+    pub fn metered(&self) -> Requests {
+        self.engine.settings.meter.read()
+    }
+
     /// A fresh UUIDv7.
     pub fn fresh_id(&self) -> uuid::Uuid {
         self.engine.clock.fresh_id()
@@ -160,6 +169,7 @@ impl<'a, P: Ports> Draft<'a, P> {
         }
         let changes = if Mutant::UncheckedVersion.lives() { self.unchecked().await? } else { self.changes };
         self.engine.records.commit(self.caller.organisation(), changes).await?;
+        self.outcomes.iter().for_each(Outcome::emit);
         self.engine.send_after(&self.wakes, self.after).await;
         Ok(())
     }
@@ -196,7 +206,8 @@ const MAX_TRIES: u32 = 40;
 
 impl<P: Ports> Engine<P> {
     pub(crate) fn draft<'a>(&'a self, caller: &'a Caller, deployment: Option<DeploymentId>) -> Draft<'a, P> {
-        Draft { engine: self, caller, deployment, changes: Vec::new(), wakes: Vec::new(), after: Duration::ZERO }
+        let (changes, wakes, outcomes) = (Vec::new(), Vec::new(), Vec::new());
+        Draft { engine: self, caller, deployment, changes, wakes, after: Duration::ZERO, outcomes }
     }
 
     /// Sends wake-ups. They are hints: what fails here is sent again by the sweeper.

@@ -21,6 +21,7 @@ use tracing::subscriber::NoSubscriber;
 
 use crate::imagine::Imagined;
 use crate::lease::Control;
+use crate::log::Log;
 use crate::port::{Clock, Ports, Versioned};
 use crate::record::{Item, Set};
 use crate::settle::removes_edge;
@@ -69,7 +70,7 @@ impl Executor for Imaginary {
         ExecutorKind::default()
     }
 
-    async fn prepare(&self, _: &Job) -> Result<(), JobOutcome> {
+    async fn prepare(&self, _: &Job, _: &Log) -> Result<(), JobOutcome> {
         Ok(())
     }
 

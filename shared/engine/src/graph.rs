@@ -148,6 +148,25 @@ impl<P: Ports> Engine<P> {
         Ok(graph)
     }
 
+    /// The graph around a resource: what it depends on and what depends on it, directly or through others, and who uses
+    /// the resource itself. Bounded, see [`Graph::truncated`].
+    ///
+    /// # Errors
+    ///
+    /// [`Code::ResourceNotFound`].
+    pub async fn resource_graph(&self, caller: &Caller, id: ResourceId) -> Result<Graph, Error> {
+        let organisation = caller.organisation();
+        let impact = self.impact(caller, id).await?;
+        let (mut resources, whole) = self.with_dependencies(organisation, BTreeSet::from([id])).await?;
+        let dependents: Vec<Item> = impact.dependents.iter().map(|dependent| Item::Resource(dependent.id)).collect();
+        let read: Vec<Option<Versioned<Resource>>> = self.read_all(organisation, &dependents).await?;
+        resources.extend(read.into_iter().flatten().map(|dependent| (dependent.id, dependent.value)));
+        let (consumers, all) = self.list_many::<Consumer>(organisation, &[Set::Consumers(id)]).await?;
+        let mut graph = graph(&impact.resource.environment, &resources, &consumers);
+        graph.truncated |= impact.truncated || !whole || !all;
+        Ok(graph)
+    }
+
     /// The resources that live in an environment or that its workloads hold, and whether that is all of them.
     async fn used_in(
         &self,

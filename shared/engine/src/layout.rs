@@ -47,6 +47,10 @@ fn number(number: u32) -> String {
     format!("{number:06}")
 }
 
+fn run(operation: u32, epoch: u64) -> String {
+    format!("{}#{epoch:010}#", number(operation))
+}
+
 fn lane_of(of: &LaneOf) -> String {
     match of {
         LaneOf::Application(name) => format!("A#{name}"),
@@ -112,6 +116,7 @@ pub fn key(organisation: &OrganisationName, item: &Item) -> Key {
         Item::Application(name) => (format!("APP#{name}"), META.to_owned()),
         Item::Template(name) => (format!("TMPL#{name}"), META.to_owned()),
         Item::TemplateVersion(name, version) => (format!("TMPL#{name}"), format!("VER#{version}")),
+        Item::Pace(name, version) => (format!("TMPL#{name}"), format!("PACE#{version}")),
         Item::Deployment(id) => (format!("DEP#{id}"), META.to_owned()),
         Item::Operation(id, n) => (format!("DEP#{id}"), format!("OP#{}", number(*n))),
         Item::Open(id, n) => (format!("DEP#{id}"), format!("OPEN#{}", number(*n))),
@@ -134,6 +139,7 @@ pub fn key(organisation: &OrganisationName, item: &Item) -> Key {
         Item::Identity(key) => (format!("IDENT#{}", key.as_str()), META.to_owned()),
         Item::Idempotency(principal, key) => (format!("IDEM#{}#{}", digest(principal), digest(key)), META.to_owned()),
         Item::Audit(of, at, id) => (subject(of), format!("AUDIT#{}#{id}", sortable(*at))),
+        Item::Chunk(id, n, epoch, last) => (format!("LOG#{id}"), format!("{}{last:010}", run(*n, *epoch))),
     };
     Key { pk: format!("{organisation}#{partition}"), sk }
 }
@@ -164,6 +170,11 @@ pub fn range(organisation: &OrganisationName, set: &Set) -> Range {
         Set::Members(key, Some(free)) => all(pool(key), if *free { FREE } else { TAKEN }),
         Set::Candidates(key) => all(candidates(key), "C#"),
         Set::Audit(of) => all(subject(of), "AUDIT#"),
+        Set::Log(id) => all(format!("LOG#{id}"), ""),
+        Set::Run(id, n, epoch, line) => {
+            let run = run(*n, *epoch);
+            (format!("LOG#{id}"), format!("{run}{line:010}"), format!("{run}{LAST}"))
+        }
     };
     Range { pk: format!("{organisation}#{partition}"), from, to }
 }
@@ -219,6 +230,10 @@ mod tests {
         check(&Item::Operation(id, 999_999), &Set::Deployment(id), true);
         check(&Item::Lease(id, 1), &Set::Deployment(id), true);
         check(&Item::Open(id, 1), &Set::Deployment(id), false);
+        check(&Item::Chunk(id, 1, 2, 9), &Set::Run(id, 1, 2, 9), true);
+        check(&Item::Chunk(id, 1, 2, 9), &Set::Run(id, 1, 2, 10), false);
+        check(&Item::Chunk(id, 1, 12, 9), &Set::Run(id, 1, 1, 1), false);
+        check(&Item::Chunk(id, 500, 12, u32::MAX), &Set::Log(id), true);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use conductor_domain::log::Chunk;
 use conductor_domain::name::OrganisationName;
 use conductor_domain::operation::{Lease, Operation, StopOrder};
 use futures::future::{Either, select};
@@ -14,9 +15,10 @@ use tokio::sync::{Notify, watch};
 
 use conductor_domain::principal::Caller;
 
+use crate::log::{Log, Writer};
 use crate::mutant::Mutant;
 use crate::port::{Clock, Ports, Versioned};
-use crate::record::Item;
+use crate::record::{Entity, Item};
 use crate::{Causes, Engine, Error};
 
 /// How long a lease lasts after a heartbeat: six of them, so that a slow store loses no lease.
@@ -59,6 +61,7 @@ pub struct Control {
     stop: watch::Receiver<Stop>,
     told: Arc<Told>,
     written: watch::Receiver<Lease>,
+    log: Log,
 }
 
 /// What the next heartbeat writes.
@@ -86,6 +89,11 @@ impl Control {
         if self.stop.wait_for(|now| *now >= stop).await.is_err() {
             futures::future::pending::<()>().await;
         }
+    }
+
+    /// Takes the lines of the run.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// How bad things are.
@@ -147,13 +155,14 @@ pub(crate) enum Start {
 
 /// Keeps the lease of one claim while its future is polled.
 pub(crate) struct Keeper<'a, P: Ports> {
-    engine: &'a Engine<P>,
+    pub(crate) engine: &'a Engine<P>,
     organisation: &'a OrganisationName,
     lease: AsyncMutex<Versioned<Lease>>,
     sent: Mutex<Duration>,
     stop: watch::Sender<Stop>,
     told: Arc<Told>,
     written: watch::Sender<Lease>,
+    writer: Writer,
     stop_at: Timestamp,
 }
 
@@ -173,6 +182,7 @@ impl<'a, P: Ports> Keeper<'a, P> {
         Self {
             engine,
             organisation: caller.organisation(),
+            writer: Writer::new(engine.clock.clone()),
             written: watch::channel(lease.value.clone()).0,
             lease: AsyncMutex::new(lease),
             sent: Mutex::new(engine.clock.monotonic()),
@@ -184,7 +194,41 @@ impl<'a, P: Ports> Keeper<'a, P> {
 
     pub fn control(&self) -> Control {
         let (stop, written) = (self.stop.subscribe(), self.written.subscribe());
-        Control { stop, told: self.told.clone(), written }
+        Control { stop, told: self.told.clone(), written, log: self.log().clone() }
+    }
+
+    pub fn log(&self) -> &Log {
+        self.writer.log()
+    }
+
+    /// Writes the last lines: before the end of the run is told, and only while the lease can be ours.
+    pub async fn finish_log(&self) {
+        let held = || self.engine.clock.monotonic().saturating_sub(*lock(&self.sent)) < KILL_AFTER;
+        self.writer.finish(self, held).await;
+    }
+
+    /// Writes a record only if the lease is as it was last written here.
+    pub async fn commit<T: Entity>(&self, record: impl FnOnce(&Lease, Timestamp) -> T) -> Result<(), Error> {
+        let held = self.lease.lock().await;
+        let caller = self.caller();
+        let mut draft = self.engine.draft(&caller, Some(held.deployment));
+        draft.check(&held);
+        let now = draft.now();
+        draft.create(record(&held, now));
+        draft.commit().await
+    }
+
+    /// Whether the chunk of this run with this last line is there.
+    pub async fn has_chunk(&self, last: u32) -> Result<bool, Error> {
+        let item = {
+            let held = self.lease.lock().await;
+            Item::Chunk(held.deployment, held.operation, held.epoch, last)
+        };
+        Ok(self.engine.read::<Chunk>(self.organisation, item).await?.is_some())
+    }
+
+    fn caller(&self) -> Caller {
+        Caller::system(self.organisation.clone(), "heartbeat")
     }
 
     /// The fence: terraform may start now, right after a heartbeat that says so and that did not take long.
@@ -240,7 +284,7 @@ impl<'a, P: Ports> Keeper<'a, P> {
         let times = Lease { heartbeat_at: now, expires_at: now + LEASE_TIME, ..read.value.clone() };
         let mut lease = Lease { begun, replaced, unstored, dead_after, ..times };
         change(&mut lease);
-        let caller = Caller::system(self.organisation.clone(), "heartbeat");
+        let caller = self.caller();
         let mut draft = self.engine.draft(&caller, Some(lease.deployment));
         let written = draft.update(read, lease);
         draft.commit().await?;
@@ -249,8 +293,9 @@ impl<'a, P: Ports> Keeper<'a, P> {
 
     /// Beats until `work` is done.
     pub async fn while_running<T>(&self, work: impl Future<Output = T>) -> T {
-        let (work, beats, fence) = (std::pin::pin!(work), std::pin::pin!(self.beats()), std::pin::pin!(self.fence()));
-        match select(work, select(beats, fence)).await {
+        let (work, writes) = (std::pin::pin!(work), std::pin::pin!(self.writer.run(self)));
+        let (beats, fence) = (std::pin::pin!(self.beats()), std::pin::pin!(self.fence()));
+        match select(work, select(writes, select(beats, fence))).await {
             Either::Left((done, _)) => done,
             Either::Right((_, work)) => work.await,
         }

@@ -11,15 +11,20 @@ mod commit;
 mod dry_run;
 mod environments;
 mod error;
+mod file;
 mod graph;
 mod idempotency;
 pub mod imagine;
 pub mod layout;
 mod lease;
+mod log;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 #[cfg(not(feature = "mutants"))]
 mod mutant;
+pub mod outcome;
+mod overview;
+mod pace;
 mod plan;
 mod pools;
 pub mod port;
@@ -49,9 +54,12 @@ pub use commit::Precondition;
 pub use dry_run::{DryRun, Foreseen};
 pub use environments::PutOutcome;
 pub use error::{Causes, Error};
+pub use file::ShownFile;
 pub use graph::{Affected, Dependent, Edge, EdgeKind, Graph, Impact, Node, NodeKind};
 pub use idempotency::IdempotencyKey;
 pub use lease::{Control, Stop};
+pub use log::{Log, LogFilter, LogLine, LogPosition, LogPositionError, LogRead, LogReader};
+pub use overview::{Due, Overview, Running};
 pub use pools::{PoolSpec, PoolView};
 pub use query::{AuditFilter, DeploymentFilter, DeploymentView, List, ResourceFilter, ResourceView};
 pub use record::*;
@@ -62,7 +70,7 @@ pub use templates::{NewVersion, TemplateChange};
 pub use work::{Executor, Interruption, Job, JobOutcome, Produced, Ran};
 pub use workload::Workload;
 
-use port::Ports;
+use port::{Meter, Ports};
 
 /// What a deployment of this stack decides for the engine.
 #[derive(Debug, Clone)]
@@ -73,6 +81,8 @@ pub struct Settings {
     pub workers: bool,
     /// How long things take.
     pub timings: Timings,
+    /// What the ports count their requests with.
+    pub meter: Meter,
 }
 
 /// Times that depend on the machine that runs terraform, and on its credentials.
@@ -115,6 +125,7 @@ pub struct Engine<P: Ports> {
     settings: Settings,
     stopping: Arc<AtomicBool>,
     hash_key: OnceLock<Vec<u8>>,
+    paces: pace::Paces,
     /// True in a dry run: what somebody else will do is taken to succeed, and what is not known yet is marked.
     imagining: bool,
 }
@@ -138,8 +149,14 @@ impl<P: Ports> Engine<P> {
             settings,
             stopping: Arc::default(),
             hash_key: OnceLock::new(),
+            paces: Default::default(),
             imagining: false,
         }
+    }
+
+    /// What this engine's ports count their requests with.
+    pub fn meter(&self) -> &Meter {
+        &self.settings.meter
     }
 
     /// The process is about to end: what runs is stopped as at a deadline, and nothing more is started.

@@ -228,6 +228,8 @@ fn operation(
         expires_at: now + PLANNED_TIME,
         changes: Default::default(),
         error: None,
+        steps: Vec::new(),
+        usage: Default::default(),
         settled: false,
         pending_objects: Vec::new(),
     }

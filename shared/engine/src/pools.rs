@@ -269,6 +269,12 @@ impl<P: Ports> Engine<P> {
         })
     }
 
+    /// The members of a pool, each with its resource, the free ones first.
+    pub async fn pool_members(&self, caller: &Caller, key: &PoolKey) -> Result<Vec<(Member, Resource)>, Error> {
+        let standing = self.standing(caller, key, None).await?;
+        Ok(standing.into_iter().map(|one| (one.member, one.resource)).collect())
+    }
+
     async fn standing(&self, caller: &Caller, key: &PoolKey, free: Option<bool>) -> Result<Vec<Standing>, Error> {
         let organisation = caller.organisation();
         let members: Vec<Versioned<Member>> = self.list_all(organisation, &Set::Members(key.clone(), free)).await?;

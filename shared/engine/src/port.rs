@@ -2,6 +2,8 @@
 //! on AWS, the simulation in memory.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +12,7 @@ use uuid::Uuid;
 
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::name::OrganisationName;
-use conductor_domain::operation::ExecutorKind;
+use conductor_domain::operation::{ExecutorKind, Requests};
 
 use crate::record::{Entity, Item, Listing, Record, Set};
 
@@ -218,12 +220,64 @@ fn is_lambda(kind: &ExecutorKind) -> bool {
     *kind == ExecutorKind::Lambda
 }
 
+/// How many messages a queue has. Queues count them about right.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// To be taken.
+    pub waiting: u64,
+    /// Taken, and not done with.
+    pub in_flight: u64,
+    /// To come later.
+    pub delayed: u64,
+}
+
+/// How many messages the queues have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depths {
+    /// For the function.
+    pub wakes: Depth,
+    /// For the workers, where they have a queue of their own.
+    pub workers: Option<Depth>,
+    /// Given up; none where this process does not know the queue.
+    pub dead_letters: Option<u64>,
+}
+
 /// Where wake-ups go.
 pub trait Queue: Send + Sync {
     /// Sends wake-ups, to arrive after a while: 15 minutes at most.
     fn send(&self, wakes: &[Wake], after: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Whether it is there.
     fn ready(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// How much is in it: for people, nothing is decided by it.
+    fn depths(&self) -> impl Future<Output = Result<Depths, StoreError>> + Send;
+}
+
+/// Counts the requests of this process. Copies count together.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Arc<[AtomicU64; 3]>);
+
+/// What a request goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// The table.
+    Table,
+    /// A bucket of objects.
+    Objects,
+    /// A queue.
+    Queue,
+}
+
+impl Meter {
+    /// Counts a request.
+    pub fn count(&self, service: Service) {
+        self.0[service as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All so far.
+    pub fn read(&self) -> Requests {
+        let [table, objects, queue] = self.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Requests { table, objects, queue }
+    }
 }
 
 /// Time and chance.

@@ -8,6 +8,7 @@ use conductor_domain::consumer::Consumer;
 use conductor_domain::deployment::{Deployment, DeploymentStatus};
 use conductor_domain::environment::Environment;
 use conductor_domain::ids::{DeploymentId, ResourceId};
+use conductor_domain::lane::LaneOf;
 use conductor_domain::name::{ApplicationName, EnvironmentName};
 use conductor_domain::operation::{Lease, Operation};
 use conductor_domain::principal::Caller;
@@ -52,6 +53,8 @@ pub struct DeploymentView {
     pub operations: Vec<Operation>,
     /// By operation.
     pub leases: BTreeMap<u32, Lease>,
+    /// How long those should take that have not ended, in seconds, as far as that is known.
+    pub expected: BTreeMap<u32, u32>,
 }
 
 /// A resource with everything that belongs to it.
@@ -78,6 +81,9 @@ pub struct DeploymentFilter {
     pub application: Option<ApplicationName>,
     /// In this status.
     pub status: Option<DeploymentStatus>,
+    /// With an id that begins or ends with this text, or with the text in the name of its environment, application, pool
+    /// or workload, or in its commit, whatever the case of letters.
+    pub text: Option<String>,
 }
 
 impl DeploymentFilter {
@@ -85,7 +91,22 @@ impl DeploymentFilter {
         self.environment.as_ref().is_none_or(|wanted| deployment.lane.environment == *wanted)
             && self.application.as_ref().is_none_or(|wanted| deployment.lane.application_name() == Some(wanted))
             && self.status.is_none_or(|wanted| deployment.status == wanted)
+            && self.text.as_deref().is_none_or(|text| is_named(deployment, &text.to_lowercase()))
     }
+}
+
+fn is_named(deployment: &Deployment, text: &str) -> bool {
+    let of = match &deployment.lane.of {
+        LaneOf::Application(name) => Some(name.as_str()),
+        LaneOf::Pool(name) => Some(name.as_str()),
+        LaneOf::Resource(_) => None,
+    };
+    let workload = deployment.workload.as_ref().map(|workload| workload.as_str());
+    let mut names = [Some(deployment.lane.environment.as_str()), of, workload, deployment.commit_id.as_deref()]
+        .into_iter()
+        .flatten();
+    let id = deployment.id.to_string();
+    id.starts_with(text) || id.ends_with(text) || names.any(|name| name.to_lowercase().contains(text))
 }
 
 /// Which resources.
@@ -99,6 +120,22 @@ pub struct ResourceFilter {
     pub application: Option<ApplicationName>,
     /// In this status.
     pub status: Option<ResourceStatus>,
+    /// With this text in its name, its template's name or its id, whatever the case of letters.
+    pub text: Option<String>,
+}
+
+impl ResourceFilter {
+    /// All but `application`, for which the holdings must be read.
+    fn admits(&self, resource: &Resource) -> bool {
+        let names = |text: &str| {
+            let mut names = [resource.name.clone(), resource.template.to_string(), resource.id.to_string()].into_iter();
+            names.any(|name| name.to_lowercase().contains(&text.to_lowercase()))
+        };
+        self.environment.as_ref().is_none_or(|wanted| resource.environment == *wanted)
+            && self.kind.as_ref().is_none_or(|wanted| resource.template.kind() == wanted)
+            && self.status.is_none_or(|wanted| resource.status == wanted)
+            && self.text.as_deref().is_none_or(names)
+    }
 }
 
 /// Which audit events.
@@ -190,7 +227,8 @@ impl<P: Ports> Engine<P> {
         let deployment =
             deployment.ok_or_else(|| Refusal::new(Code::DeploymentNotFound, format!("there is no deployment {id}")))?;
         operations.sort_by_key(|operation| operation.number);
-        Ok(DeploymentView { deployment, operations, leases })
+        let expected = self.expected(caller, &operations).await?;
+        Ok(DeploymentView { deployment, operations, leases, expected })
     }
 
     /// The same, once its status is another than now, it has ended, or the time is over.
@@ -313,10 +351,7 @@ impl<P: Ports> Engine<P> {
             (None, _) => None,
         };
         self.filtered(caller, &Listing::Resources, after, limit, |resource: &Resource| {
-            filter.environment.as_ref().is_none_or(|wanted| resource.environment == *wanted)
-                && filter.kind.as_ref().is_none_or(|wanted| resource.template.kind() == wanted)
-                && filter.status.is_none_or(|wanted| resource.status == wanted)
-                && held.as_ref().is_none_or(|held| held.contains(&resource.id.to_string()))
+            filter.admits(resource) && held.as_ref().is_none_or(|held| held.contains(&resource.id.to_string()))
         })
         .await
     }
@@ -505,6 +540,54 @@ mod tests {
         check(AuditFilter { deployment: Some(deployment), request_id: text("r1"), ..any() }, true);
         check(AuditFilter { deployment: Some(other), ..any() }, false);
         check(AuditFilter { request_id: text("r2"), ..any() }, false);
+    }
+
+    #[test]
+    fn a_text_finds_resources_by_their_name_template_and_id() {
+        let resource: Resource = serde_json::from_value(serde_json::json!({
+            "id": "01890a5d-ac96-774b-bcce-b302099a8057", "name": "Orders", "template": "postgres.large",
+            "environment": "dev", "mode": "dedicated", "identity": "x", "status": "Active",
+            "enteredAt": "2026-11-22T00:00:00Z", "consumers": 1, "waiters": 0,
+            "stateLocation": {"backend": "s3", "location": "s3://states/x"},
+            "createdAt": "2026-11-22T00:00:00Z", "updatedAt": "2026-11-22T00:00:00Z"
+        }))
+        .expect("a resource");
+        let check = |text: &str, expect: bool| {
+            let filter = ResourceFilter { text: Some(text.to_owned()), ..ResourceFilter::default() };
+            assert_eq!(filter.admits(&resource), expect, "{text}");
+        };
+        check("", true);
+        check("orders", true);
+        check("RDE", true);
+        check("gres.l", true);
+        check("774b-bcce", true);
+        check("dev", false);
+        check("orderss", false);
+    }
+
+    #[test]
+    fn a_text_finds_deployments_by_the_ends_of_their_id_and_by_their_names() {
+        let deployment: Deployment = serde_json::from_value(serde_json::json!({
+            "id": "01890a5d-ac96-774b-bcce-b302099a8057", "kind": "apply", "status": "Succeeded",
+            "enteredAt": "2026-11-22T00:00:00Z", "createdAt": "2026-11-22T00:00:00Z", "commitId": "9FCEB02",
+            "lane": {"environment": "staging", "of": {"application": "orders"}}, "number": 1, "workload": "web",
+            "options": {"prune": true, "refresh": false, "upgrade": false, "allowReplace": []},
+            "requestedBy": "local", "requestId": "r1", "operations": 0, "acquires": 0, "releases": "go"
+        }))
+        .expect("a deployment");
+        let check = |text: &str, expect: bool| {
+            let filter = DeploymentFilter { text: Some(text.to_owned()), ..DeploymentFilter::default() };
+            assert_eq!(filter.admits(&deployment), expect, "{text}");
+        };
+        check("", true);
+        check("01890A5D-ac", true);
+        check("099A8057", true);
+        check("774b", false);
+        check("Order", true);
+        check("stag", true);
+        check("web", true);
+        check("9fceb", true);
+        check("local", false);
     }
 
     #[test]

@@ -12,11 +12,14 @@ use conductor_domain::environment::Environment;
 use conductor_domain::identity::IdentityKey;
 use conductor_domain::ids::{AuditId, DeploymentId, ResourceId};
 use conductor_domain::lane::{Lane, LaneKey, LanePlace};
+use conductor_domain::log::Chunk;
 use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
 use conductor_domain::operation::{Lease, Operation};
 use conductor_domain::pool::{Member, Pool, PoolKey};
 use conductor_domain::resource::{Outputs, Parameters, Resource, Waiter};
-use conductor_domain::template::{Template, TemplateName, TemplateVersion};
+use conductor_domain::template::{Pace, Template, TemplateName, TemplateVersion};
+
+use crate::outcome::{self, Outcome};
 
 /// The version of the records' shape that this release writes. It reads this one and the one before.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -114,6 +117,8 @@ pub enum Item {
     Template(TemplateName),
     /// See [`TemplateVersion`].
     TemplateVersion(TemplateName, semver::Version),
+    /// See [`Pace`].
+    Pace(TemplateName, semver::Version),
     /// See [`Deployment`].
     Deployment(DeploymentId),
     /// See [`Operation`].
@@ -150,6 +155,8 @@ pub enum Item {
     Idempotency(String, String),
     /// See [`Audited`].
     Audit(Subject, Timestamp, AuditId),
+    /// See [`Chunk`]: deployment, operation, epoch, number of its last line.
+    Chunk(DeploymentId, u32, u64, u32),
 }
 
 /// Records that lie together and are listed in key order, strongly consistent.
@@ -183,6 +190,10 @@ pub enum Set {
     Candidates(CandidateKey),
     /// The audit trail of a record, oldest first.
     Audit(Subject),
+    /// The lines of all runs of a deployment, by operation and epoch.
+    Log(DeploymentId),
+    /// The lines of one run, from the chunk on that has this line: deployment, operation, epoch, line.
+    Run(DeploymentId, u32, u64, u32),
 }
 
 /// Lists for people: newest first, eventually consistent. Nothing is decided from them.
@@ -204,6 +215,12 @@ pub enum Listing {
 
 /// A record type: what the store keeps under one item.
 pub trait Entity: Sized + Clone {
+    /// Called before it is written over `before`: adds to it what people are told of the change, and answers with what is
+    /// counted of it.
+    fn told(&mut self, before: &Self, now: Timestamp) -> Vec<Outcome> {
+        let _ = (before, now);
+        Vec::new()
+    }
     /// Its name among the records.
     fn item(&self) -> Item;
     /// As one of all records.
@@ -213,7 +230,7 @@ pub trait Entity: Sized + Clone {
 }
 
 macro_rules! records {
-    ($($type:ident => $item:expr;)*) => {
+    ($($type:ident => $item:expr $(, told by $told:expr)?;)*) => {
         /// Any record.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "record", content = "body", rename_all = "camelCase")]
@@ -229,6 +246,10 @@ macro_rules! records {
         }
 
         $(impl Entity for $type {
+            $(fn told(&mut self, before: &Self, now: Timestamp) -> Vec<Outcome> {
+                let told: fn(&mut $type, &$type, Timestamp) -> Vec<Outcome> = $told;
+                told(self, before, now)
+            })?
             fn item(&self) -> Item {
                 let name: fn(&$type) -> Item = $item;
                 name(self)
@@ -254,8 +275,15 @@ records! {
     Application => |r| Item::Application(r.name.clone());
     Template => |r| Item::Template(r.name.clone());
     TemplateVersion => |r| Item::TemplateVersion(r.template.clone(), r.version.clone());
-    Deployment => |r| Item::Deployment(r.id);
-    Operation => |r| Item::Operation(r.deployment, r.number);
+    Pace => |r| Item::Pace(r.template.clone(), r.version.clone());
+    Deployment => |r| Item::Deployment(r.id), told by |r, before, now| {
+        r.tell(before, now);
+        outcome::of_deployment(before, r, now)
+    };
+    Operation => |r| Item::Operation(r.deployment, r.number), told by |r, before, now| {
+        r.tell(before, now);
+        outcome::of_operation(before, r, now)
+    };
     Open => |r| Item::Open(r.deployment, r.number);
     Lease => |r| Item::Lease(r.deployment, r.operation);
     Resource => |r| Item::Resource(r.id);
@@ -272,6 +300,7 @@ records! {
     GraphGuard => |_| Item::GraphGuard;
     Idempotency => |r| Item::Idempotency(r.principal.clone(), r.key.clone());
     Audited => |r| Item::Audit(r.of.clone(), r.event.at, r.event.id);
+    Chunk => |r| Item::Chunk(r.deployment, r.operation, r.epoch, r.last);
 }
 
 impl Record {
@@ -290,6 +319,7 @@ impl Record {
             | Record::Application(_)
             | Record::Template(_)
             | Record::TemplateVersion(_)
+            | Record::Pace(_)
             | Record::Open(_)
             | Record::Parameters(_)
             | Record::Outputs(_)
@@ -302,7 +332,8 @@ impl Record {
             | Record::CandidateGuard(_)
             | Record::GraphGuard(_)
             | Record::Idempotency(_)
-            | Record::Audited(_) => None,
+            | Record::Audited(_)
+            | Record::Chunk(_) => None,
         }
     }
 
@@ -310,6 +341,7 @@ impl Record {
     pub fn forget_at(&self) -> Option<Timestamp> {
         match self {
             Record::Idempotency(r) => Some(r.expires_at),
+            Record::Chunk(r) => Some(r.expires_at),
             _ => None,
         }
     }

@@ -159,6 +159,8 @@ impl<P: Ports> Engine<P> {
                     }
                 };
                 self.report_unfinished(claimed, draft, met, Duration::ZERO, change).await?;
+                let objects = interruption.in_flight.len();
+                tracing::info!(outcome = "interruption", inFlight = objects, handedOver = handed_over, "a run stopped");
                 return Ok(false);
             }
         }
@@ -341,6 +343,7 @@ impl<P: Ports> Engine<P> {
             operation.not_before = Some(now + wait);
         }
         change(&mut operation);
+        draft.charge(claimed, &mut operation);
         draft.wake_after(&operation, wait);
         draft.delete(&claimed.lease);
         if resource != read.value {

@@ -71,6 +71,7 @@ impl<P: Ports> Engine<P> {
         let mut operation = claimed.operation.value.clone();
         operation.take(OperationEvent::Returned, draft.now())?;
         operation.executor = ExecutorKind::Worker;
+        draft.charge(claimed, &mut operation);
         draft.wake(&operation);
         draft.delete(&claimed.lease);
         draft.update(&claimed.operation, operation);

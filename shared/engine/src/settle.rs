@@ -11,11 +11,12 @@ use conductor_domain::operation::{Operation, OperationEvent, OperationStatus, Re
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Resource, Waiter};
 
+use crate::log::nothing_said;
 use crate::mutant::Mutant;
 use crate::pools::Patience;
 use crate::port::{Clock, Objects, Ports, Versioned, Wake};
 use crate::record::{Item, Open, Set, Subject};
-use crate::start::counts;
+use crate::start::{counts, used};
 use crate::{Engine, Error};
 
 /// What an operation that waits for its dependencies becomes, given how those stand. `None`: it goes on waiting.
@@ -213,7 +214,13 @@ impl<P: Ports> Engine<P> {
             DeploymentStatus::Succeeded
             | DeploymentStatus::Failed
             | DeploymentStatus::Cancelled
-            | DeploymentStatus::TimedOut => return Ok(Vec::new()),
+            | DeploymentStatus::TimedOut => {
+                // The sweeper's work, a while after the end: the lines are in the table until then.
+                if whole {
+                    self.archive(caller, &deployment).await?;
+                }
+                return Ok(Vec::new());
+            }
         }
         if let Some(cancel) = deployment.cancel.clone() {
             return self.settle_cancelled(caller, deployment, &cancel, whole).await;
@@ -285,6 +292,8 @@ impl<P: Ports> Engine<P> {
         let end = ending(operations.iter().map(|operation| operation.status));
         deployment.take(DeploymentEvent::Ended(end), self.clock.now())?;
         deployment.operation_counts = counts(operations.iter().map(|operation| &operation.value));
+        deployment.usage = used(operations.iter().map(|operation| &operation.value));
+        deployment.log = nothing_said(operations);
         deployment.error = match end {
             Ending::Succeeded => None,
             Ending::Failed | Ending::Cancelled | Ending::TimedOut => {
@@ -338,7 +347,6 @@ impl<P: Ports> Engine<P> {
             DeploymentStatus::Pending | DeploymentStatus::InProgress => "deployment.changed",
         };
         draft.audit(Subject::Deployment(ended.id), action, None);
-        tracing::info!(deployment = %ended.id, status = ?ended.status, "deployment ended");
         // What failed is tried again by the sweeper, which waits longer each time.
         let pool = ended.lane.pool().filter(|_| ended.status == DeploymentStatus::Succeeded);
         draft.update(read, ended);

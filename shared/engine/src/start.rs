@@ -8,8 +8,9 @@ use conductor_domain::deployment::{
 };
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::lane::{Lane, LaneOf};
+use conductor_domain::log::Archive;
 use conductor_domain::name::ApplicationName;
-use conductor_domain::operation::{ExecutorKind, Failure, Operation, OperationStatus, Request};
+use conductor_domain::operation::{ExecutorKind, Failure, Operation, OperationStatus, Request, Usage};
 use conductor_domain::pool::PoolKey;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
@@ -298,6 +299,7 @@ impl<P: Ports> Engine<P> {
         let mut ended = read.value.clone();
         ended.take(event, self.clock.now())?;
         ended.error = Some(error);
+        ended.log = Some(Archive::default());
         if let Some(cancel) = &mut ended.cancel {
             cancel.outcome = Some(CancelOutcome::Clean);
         }
@@ -323,4 +325,11 @@ pub(crate) fn counts<'o>(operations: impl IntoIterator<Item = &'o Operation>) ->
         *counts.entry(operation.status).or_insert(0) += 1;
     }
     counts
+}
+
+/// What operations used together.
+pub(crate) fn used<'o>(operations: impl IntoIterator<Item = &'o Operation>) -> Usage {
+    let mut usage = Usage::default();
+    operations.into_iter().for_each(|operation| usage += operation.usage);
+    usage
 }

@@ -12,8 +12,9 @@ use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentKind, 
 use conductor_domain::environment::Environment;
 use conductor_domain::ids::{DeploymentId, GenericUuid};
 use conductor_domain::lane::{Lane, LaneKey, LaneOf, LanePlace};
+use conductor_domain::log::{Level, Step};
 use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
-use conductor_domain::operation::{Failure, MAX_OPERATIONS, ReleaseRequest};
+use conductor_domain::operation::{Failure, MAX_OPERATIONS, ReleaseRequest, Usage};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
 use conductor_domain::score::{self, ScoreFile};
@@ -307,6 +308,9 @@ impl<P: Ports> Engine<P> {
             operation_counts: BTreeMap::new(),
             error: None,
             cancel: None,
+            steps: vec![Step::new(now, Level::Info, format!("asked for by {}", caller.principal.id))],
+            usage: Usage::default(),
+            log: None,
         });
         if lane.is_none() {
             draft.check(&environment);

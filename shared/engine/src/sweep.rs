@@ -2,12 +2,14 @@
 
 use conductor_domain::Code;
 use conductor_domain::deployment::{Deployment, DeploymentStatus};
+use conductor_domain::log::{Level, Step};
 use conductor_domain::operation::{Failure, Lease, Operation, OperationEvent, OperationStatus, WaitingFor};
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use tracing::{Instrument, Span};
 
 use conductor_domain::name::OrganisationName;
 
@@ -36,6 +38,10 @@ pub struct Swept {
     pub woken: usize,
     /// Records that could not be settled; each is logged.
     pub failed: usize,
+    /// For how many seconds the one that waited longest was overdue.
+    pub oldest_due_seconds: u64,
+    /// For how many seconds the deployment runs that was started first, of those that were due.
+    pub longest_deployment_seconds: u64,
 }
 
 impl<P: Ports> Engine<P> {
@@ -53,17 +59,21 @@ impl<P: Ports> Engine<P> {
                 }
             };
             swept.due += due.len();
-            let mut settled = futures::stream::iter(
-                due.into_iter().map(|(organisation, record)| self.sweep_one(organisation, record)),
-            )
+            for (_, record) in &due {
+                let overdue = overdue_seconds(&record.value, now);
+                swept.oldest_due_seconds = swept.oldest_due_seconds.max(overdue);
+                let runs = runs_seconds(&record.value, now);
+                swept.longest_deployment_seconds = swept.longest_deployment_seconds.max(runs);
+            }
+            let mut settled = futures::stream::iter(due.into_iter().map(|(organisation, record)| {
+                let span = span(&record.value.item());
+                self.sweep_one(organisation, record).instrument(span)
+            }))
             .buffer_unordered(AT_ONCE);
             while let Some(outcome) = settled.next().await {
                 match outcome {
                     Ok(woken) => swept.woken += woken,
-                    Err(error) => {
-                        tracing::error!(error = %Causes(&error), "a due record could not be settled");
-                        swept.failed += 1;
-                    }
+                    Err(_) => swept.failed += 1,
                 }
             }
         }
@@ -96,7 +106,11 @@ impl<P: Ports> Engine<P> {
         let wakes = match settled {
             // Somebody else is at it.
             Err(Error::Conflict) => return Ok(0),
-            settled => settled?,
+            Err(error) => {
+                tell_unsettled(&error);
+                return Err(error);
+            }
+            Ok(wakes) => wakes,
         };
         self.send(&wakes).await;
         Ok(wakes.len())
@@ -132,7 +146,7 @@ impl<P: Ports> Engine<P> {
         }
         match (operation.status, operation.waiting_for) {
             (OperationStatus::Ready, _) => {
-                tracing::warn!(deployment = %id, operation = number, "sending a wake-up again");
+                tracing::warn!(outcome = "wakeUp", "sending a wake-up again");
                 Ok(vec![self.wake(caller, &operation)])
             }
             (OperationStatus::Waiting, Some(WaitingFor::Lock)) => {
@@ -166,15 +180,19 @@ impl<P: Ports> Engine<P> {
             draft.commit().await?;
             return Ok(Vec::new());
         };
-        tracing::warn!(deployment = %id, operation = number, epoch = lease.epoch, worker = lease.worker, "a lease has ended");
         if deployment.is_some_and(|deployment| is_stopped(&deployment, &read)) {
-            return self.end_outside(caller, &read, OperationEvent::Cancelled, stopped()).await;
+            let wakes = self.end_outside(caller, &read, OperationEvent::Cancelled, stopped()).await?;
+            tell_taken_over(&lease);
+            return Ok(wakes);
         }
         if let Some(failure) = exhausted(&read, now) {
-            return self.end_outside(caller, &read, OperationEvent::Expired, failure).await;
+            let wakes = self.end_outside(caller, &read, OperationEvent::Expired, failure).await?;
+            tell_taken_over(&lease);
+            return Ok(wakes);
         }
         let (resource, left) = self.left(caller, &read, Some(&lease), now).await?;
         let mut operation = read.value.clone();
+        operation.steps.push(Step::new(now, Level::Warn, "its worker is gone"));
         draft.tell_missed(&mut operation, resource.as_ref(), &left);
         let mut wakes = Vec::new();
         match &left {
@@ -198,6 +216,7 @@ impl<P: Ports> Engine<P> {
         draft.audit(Subject::Deployment(id), "operation.takenOver", Some(detail));
         draft.update(&read, operation);
         draft.commit().await?;
+        tell_taken_over(&lease);
         Ok(wakes)
     }
 
@@ -237,6 +256,56 @@ fn overdue(operation: &Operation, now: Timestamp) -> Failure {
     Failure::new(Code::WaitedTooLong, detail)
 }
 
+/// What is logged about a record says which one.
+fn span(item: &Item) -> Span {
+    match item {
+        Item::Deployment(id) => tracing::info_span!("due", deployment = %id),
+        Item::Operation(id, number) | Item::Lease(id, number) => {
+            tracing::info_span!("due", deployment = %id, operation = *number)
+        }
+        Item::Resource(id) => tracing::info_span!("due", resource = %id),
+        item => tracing::info_span!("due", record = ?item),
+    }
+}
+
+/// One whose way was blocked by the store alone has its turn again; the others need a person.
+fn tell_unsettled(error: &Error) {
+    if error.is_permanent() {
+        tracing::error!(outcome = "unsettled", error = %Causes(error), "a due record cannot be settled");
+    } else {
+        tracing::error!(error = %Causes(error), "a due record was not settled");
+    }
+}
+
+fn tell_taken_over(lease: &Lease) {
+    let (epoch, worker) = (lease.epoch, &lease.worker);
+    tracing::warn!(outcome = "takeover", epoch, worker, "a lease has ended, and its operation was taken over");
+}
+
+/// For how long somebody should have moved a record on. Deployments and pools are due in turn, also while all is well.
+fn overdue_seconds(record: &Record, now: Timestamp) -> u64 {
+    match record {
+        Record::Operation(_) | Record::Lease(_) | Record::Resource(_) => {
+            record.due_at().map_or(0, |due_at| seconds(now.duration_since(due_at)))
+        }
+        _ => 0,
+    }
+}
+
+/// For how long a deployment has been running.
+fn runs_seconds(record: &Record, now: Timestamp) -> u64 {
+    match record {
+        Record::Deployment(deployment) if deployment.status == DeploymentStatus::InProgress => {
+            seconds(now.duration_since(deployment.entered_at))
+        }
+        _ => 0,
+    }
+}
+
+fn seconds(duration: SignedDuration) -> u64 {
+    u64::try_from(duration.as_secs()).unwrap_or(0)
+}
+
 /// Since when a due record has stood as it does.
 fn entered_at(record: &Record) -> jiff::Timestamp {
     match record {
@@ -246,5 +315,34 @@ fn entered_at(record: &Record) -> jiff::Timestamp {
         Record::Pool(r) => r.updated_at,
         Record::Lease(r) => r.expires_at,
         _ => jiff::Timestamp::UNIX_EPOCH,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::tests::pending;
+    use crate::settle::tests::waiting;
+
+    #[test]
+    fn what_is_due_in_turn_is_not_overdue() {
+        let now = Timestamp::constant(1000, 0);
+        let at = |second: i64| Timestamp::constant(second, 0);
+        let check = |record: Record, overdue: u64, runs: u64| {
+            assert_eq!((overdue_seconds(&record, now), runs_seconds(&record, now)), (overdue, runs), "{record:?}");
+        };
+        let ready = |entered_at: Timestamp| {
+            let (status, expires_at) = (OperationStatus::Ready, at(9000));
+            Record::Operation(Operation { status, entered_at, expires_at, waiting_for: None, ..waiting(&[], false) })
+        };
+        let deployment = |status: DeploymentStatus, entered_at: Timestamp| {
+            Record::Deployment(Deployment { status, entered_at, ..pending() })
+        };
+        // Somebody should have claimed it within 25 seconds.
+        check(ready(at(900)), 75, 0);
+        check(ready(at(990)), 0, 0);
+        check(deployment(DeploymentStatus::InProgress, at(400)), 0, 600);
+        check(deployment(DeploymentStatus::Pending, at(400)), 0, 0);
+        check(deployment(DeploymentStatus::Succeeded, at(400)), 0, 0);
     }
 }

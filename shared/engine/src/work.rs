@@ -2,7 +2,7 @@
 //! terraform, and in the simulation, with another [`Executor`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -17,9 +17,11 @@ use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Parameters, Resource};
 use conductor_domain::template::TemplateVersion;
 use jiff::{SignedDuration, Timestamp};
+use tracing::{Instrument, Span};
 
 use crate::claim::{Claim, Claimed};
 use crate::lease::{Control, Keeper, Start};
+use crate::log::Log;
 use crate::port::{Clock, Ports, Wake};
 use crate::{Causes, Engine, Error};
 
@@ -153,9 +155,9 @@ pub trait Executor: Send + Sync {
     /// Which operations it takes.
     fn kind(&self) -> ExecutorKind;
 
-    /// Fetches and writes everything that a run needs. Terraform does not start here, and nothing is written beside the
-    /// work folder. An error is [`JobOutcome::Failed`] or [`JobOutcome::Hindered`].
-    fn prepare(&self, job: &Job) -> impl Future<Output = Result<Self::Prepared, JobOutcome>> + Send;
+    /// Fetches and writes everything that a run needs, and says so in its log. Terraform does not start here, and nothing
+    /// is written beside the work folder. An error is [`JobOutcome::Failed`] or [`JobOutcome::Hindered`].
+    fn prepare(&self, job: &Job, log: &Log) -> impl Future<Output = Result<Self::Prepared, JobOutcome>> + Send;
 
     /// Runs terraform. When this ends, no process of it lives.
     ///
@@ -188,10 +190,15 @@ impl<P: Ports> Engine<P> {
         while let Some(wake) = next.take() {
             let request = format!("{}/{}", wake.deployment_id, wake.operation.unwrap_or_default());
             let caller = Caller::system(wake.organisation.clone(), request);
-            let mut wakes = match wake.operation {
-                None => self.settle_whole(&caller, wake.deployment_id).await?,
-                Some(number) => self.operate(&caller, &wake, number, executor, deadline).await?,
+            let (deployment, operation) = (wake.deployment_id, wake.operation);
+            let span = tracing::info_span!("work", %deployment, operation, epoch = tracing::field::Empty);
+            let settled = async {
+                match operation {
+                    None => self.settle_whole(&caller, deployment).await,
+                    Some(number) => self.operate(&caller, &wake, number, executor, deadline).await,
+                }
             };
+            let mut wakes = settled.instrument(span).await?;
             let takes = |wake: &Wake| wake.operation.is_some() && wake.executor == executor.kind();
             if self.worth_starting(deadline)
                 && let Some(index) = wakes.iter().position(takes)
@@ -222,6 +229,7 @@ impl<P: Ports> Engine<P> {
             Claim::Nothing => return Ok(Vec::new()),
             Claim::Unsettled => {}
             Claim::Ours(claimed) => {
+                Span::current().record("epoch", claimed.operation.epoch);
                 if !self.carry_out(caller, *claimed, executor, deadline).await? {
                     return Ok(Vec::new());
                 }
@@ -299,9 +307,10 @@ impl<P: Ports> Engine<P> {
         let operation = Operation { limits: job.template.limits, ..claimed.operation.value.clone() };
         let keeper = Keeper::new(self, caller, claimed.lease.clone(), &operation, job.deadline);
         let control = keeper.control();
+        let (began, taught) = (self.clock.monotonic(), AtomicBool::new(false));
         let ended = keeper
             .while_running(async {
-                let ran = match executor.prepare(&job).await {
+                let ran = match executor.prepare(&job, keeper.log()).await {
                     Err(outcome) => Ran::from(outcome),
                     Ok(prepared) => match keeper.start().await {
                         Ok(Start::Go) => Ran { started: true, ..executor.run(&job, prepared, control).await },
@@ -314,9 +323,12 @@ impl<P: Ports> Engine<P> {
                         }
                     },
                 };
+                keeper.finish_log().await;
+                taught.store(ran.started && matches!(ran.outcome, JobOutcome::Done(_)), Ordering::Relaxed);
                 self.report_until_told(caller, &claimed, &job, &ran).await
             })
             .await;
+        let took = self.clock.monotonic().saturating_sub(began);
         let ended = match ended {
             Ok(Some(ended)) => ended,
             Ok(None) => return Ok(false),
@@ -338,6 +350,9 @@ impl<P: Ports> Engine<P> {
         if ended {
             let wakes = self.settle_resource(caller, job.resource.id).await?;
             self.send(&wakes).await;
+        }
+        if taught.into_inner() {
+            self.learn(caller, &job, took).await;
         }
         Ok(ended)
     }

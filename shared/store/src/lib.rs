@@ -4,6 +4,7 @@
 
 mod aws;
 mod clock;
+mod failure;
 mod objects;
 mod queue;
 mod records;
@@ -15,7 +16,7 @@ pub use objects::Bucket;
 pub use queue::WakeQueue;
 pub use records::Table;
 
-use conductor_engine::port::Ports;
+use conductor_engine::port::{Meter, Ports};
 use conductor_engine::{Settings, Timings};
 use jiff::SignedDuration;
 
@@ -42,6 +43,8 @@ pub struct Names {
     pub wake_queue_url: String,
     /// The URL of the queue of workers that are plain processes, where there are any.
     pub worker_queue_url: Option<String>,
+    /// The URL of the queue of messages that were given up, for who counts them.
+    pub dead_letter_queue_url: Option<String>,
     /// The bucket of Score files and sensitive values.
     pub vault_bucket: String,
     /// The bucket of toolchains and templates.
@@ -53,14 +56,20 @@ pub struct Names {
 /// Makes an engine from a loaded configuration.
 pub fn engine(config: &AwsConfig, names: Names, timings: Timings) -> Engine {
     let s3 = aws::s3(config);
-    let workers = names.worker_queue_url.is_some();
+    let (workers, meter) = (names.worker_queue_url.is_some(), Meter::default());
     Engine::new(
-        Table::new(aws_sdk_dynamodb::Client::new(config), names.table),
-        Bucket::new(s3.clone(), names.vault_bucket),
-        Bucket::new(s3, names.artifact_bucket),
-        WakeQueue::new(aws_sdk_sqs::Client::new(config), names.wake_queue_url, names.worker_queue_url),
+        Table::new(aws_sdk_dynamodb::Client::new(config), names.table, meter.clone()),
+        Bucket::new(s3.clone(), names.vault_bucket, meter.clone()),
+        Bucket::new(s3, names.artifact_bucket, meter.clone()),
+        WakeQueue::new(
+            aws_sdk_sqs::Client::new(config),
+            names.wake_queue_url,
+            names.worker_queue_url,
+            names.dead_letter_queue_url,
+            meter.clone(),
+        ),
         SystemClock::new(),
-        Settings { state_bucket: names.state_bucket, workers, timings },
+        Settings { state_bucket: names.state_bucket, workers, timings, meter },
     )
 }
 

@@ -3,7 +3,9 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use conductor_engine::port::{Objects, StoreError};
+use conductor_engine::port::{Meter, Objects, Service, StoreError};
+
+use crate::failure::unavailable;
 
 /// The tag by which the bucket's lifecycle rule knows what nobody has kept (`template.yaml`).
 const PENDING: &str = "pending=true";
@@ -13,27 +15,26 @@ const PENDING: &str = "pending=true";
 pub struct Bucket {
     s3: Client,
     name: String,
+    meter: Meter,
 }
 
 impl Bucket {
     /// A bucket by its name.
-    pub fn new(s3: Client, name: String) -> Self {
-        Self { s3, name }
+    pub fn new(s3: Client, name: String, meter: Meter) -> Self {
+        Self { s3, name, meter }
     }
-}
-
-fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Unavailable(Box::new(error))
 }
 
 impl Objects for Bucket {
     async fn put(&self, name: &str, content: Vec<u8>) -> Result<(), StoreError> {
+        self.meter.count(Service::Objects);
         let request = self.s3.put_object().bucket(&self.name).key(name).tagging(PENDING);
         request.body(ByteStream::from(content)).send().await.map_err(unavailable)?;
         Ok(())
     }
 
     async fn put_once(&self, name: &str, content: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        self.meter.count(Service::Objects);
         let request = self.s3.put_object().bucket(&self.name).key(name).if_none_match("*");
         match request.body(ByteStream::from(content.clone())).send().await {
             Ok(_) => Ok(content),
@@ -47,6 +48,7 @@ impl Objects for Bucket {
     }
 
     async fn keep(&self, name: &str) -> Result<(), StoreError> {
+        self.meter.count(Service::Objects);
         match self.s3.delete_object_tagging().bucket(&self.name).key(name).send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("NoSuchKey") => {
@@ -58,6 +60,7 @@ impl Objects for Bucket {
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.meter.count(Service::Objects);
         match self.s3.get_object().bucket(&self.name).key(name).send().await {
             Ok(object) => Ok(Some(object.body.collect().await.map_err(unavailable)?.to_vec())),
             Err(error) if error.code() == Some("NoSuchKey") => Ok(None),

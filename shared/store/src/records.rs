@@ -13,9 +13,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use conductor_domain::name::OrganisationName;
 use conductor_engine::layout::{self, Key};
-use conductor_engine::port::{Change, CommitError, Expect, Page, Records, StoreError, Version, Versioned};
+use conductor_engine::port::{
+    Change, CommitError, Expect, Meter, Page, Records, Service, StoreError, Version, Versioned,
+};
 use conductor_engine::{Item, Listing, Record, SCHEMA_VERSION, Set};
 use jiff::{SignedDuration, Timestamp};
+
+use crate::failure::unavailable;
 
 type Row = HashMap<String, AttributeValue>;
 
@@ -29,10 +33,7 @@ const MAX_COLLISIONS: u32 = 30;
 pub struct Table {
     dynamodb: Client,
     name: String,
-}
-
-fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Unavailable(Box::new(error))
+    meter: Meter,
 }
 
 /// A request that DynamoDB calls invalid stays so, however often it is sent.
@@ -43,6 +44,11 @@ fn write_error(error: impl ProvideErrorMetadata + std::error::Error + Send + Syn
         }
         _ => unavailable(error),
     }
+}
+
+/// The same of a write with a condition; `None` where that did not hold.
+fn refusal(error: impl ProvideErrorMetadata + std::error::Error + Send + Sync + 'static) -> Option<StoreError> {
+    (error.code() != Some("ConditionalCheckFailedException")).then(|| write_error(error))
 }
 
 fn text(value: impl Into<String>) -> AttributeValue {
@@ -124,8 +130,14 @@ fn condition(expect: &Expect) -> (&'static str, Option<HashMap<String, Attribute
 
 impl Table {
     /// A table by its name.
-    pub fn new(dynamodb: Client, name: String) -> Self {
-        Self { dynamodb, name }
+    pub fn new(dynamodb: Client, name: String, meter: Meter) -> Self {
+        Self { dynamodb, name, meter }
+    }
+
+    /// For one request.
+    fn counted(&self) -> &Client {
+        self.meter.count(Service::Table);
+        &self.dynamodb
     }
 
     /// How far this machine's clock is from the table's; positive where ours is ahead.
@@ -165,22 +177,22 @@ impl Table {
     async fn commit_one(&self, organisation: &OrganisationName, change: &Change) -> Result<(), CommitError> {
         let part = self.part(organisation, change)?;
         let failed = if let Some(put) = part.put {
-            let request = self.dynamodb.put_item().table_name(&self.name).set_item(Some(put.item));
+            let request = self.counted().put_item().table_name(&self.name).set_item(Some(put.item));
             let request = request.set_condition_expression(put.condition_expression);
             let sent = request.set_expression_attribute_values(put.expression_attribute_values).send().await;
-            sent.err().map(|error| (error.code() == Some("ConditionalCheckFailedException"), write_error(error)))
+            sent.err().map(refusal)
         } else if let Some(delete) = part.delete {
-            let request = self.dynamodb.delete_item().table_name(&self.name).set_key(Some(delete.key));
+            let request = self.counted().delete_item().table_name(&self.name).set_key(Some(delete.key));
             let request = request.set_condition_expression(delete.condition_expression);
             let sent = request.set_expression_attribute_values(delete.expression_attribute_values).send().await;
-            sent.err().map(|error| (error.code() == Some("ConditionalCheckFailedException"), write_error(error)))
+            sent.err().map(refusal)
         } else {
             return self.commit_all(organisation, std::slice::from_ref(change)).await;
         };
         match failed {
             None => Ok(()),
-            Some((true, _)) => Err(CommitError::Conflict { which: vec![change.item()] }),
-            Some((false, error)) => Err(error.into()),
+            Some(None) => Err(CommitError::Conflict { which: vec![change.item()] }),
+            Some(Some(error)) => Err(error.into()),
         }
     }
 
@@ -188,7 +200,7 @@ impl Table {
         let parts: Result<Vec<_>, _> = changes.iter().map(|change| self.part(organisation, change)).collect();
         let parts = parts?;
         for collisions in 1.. {
-            let request = self.dynamodb.transact_write_items().set_transact_items(Some(parts.clone()));
+            let request = self.counted().transact_write_items().set_transact_items(Some(parts.clone()));
             let error = match request.send().await {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
@@ -272,7 +284,7 @@ impl Records for Table {
     ) -> Result<Page, StoreError> {
         let range = layout::range(organisation, set);
         let request = self
-            .dynamodb
+            .counted()
             .query()
             .consistent_read(true)
             .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
@@ -294,7 +306,7 @@ impl Records for Table {
     ) -> Result<Page, StoreError> {
         let list = layout::listing(organisation, listing);
         let request = self
-            .dynamodb
+            .counted()
             .query()
             .index_name("list")
             .scan_index_forward(false)
@@ -314,7 +326,7 @@ impl Records for Table {
         limit: u32,
     ) -> Result<Vec<(OrganisationName, Versioned<Record>)>, StoreError> {
         let request = self
-            .dynamodb
+            .counted()
             .query()
             .index_name("due")
             .key_condition_expression("due_shard = :shard AND due_at <= :until")
@@ -334,8 +346,10 @@ impl Records for Table {
             match (layout::organisation(&key.pk), read(row)) {
                 (Some(organisation), Ok(record)) => due.push((organisation, record)),
                 // One record that cannot be read must not keep the others from their turn.
-                (_, Err(error)) => tracing::error!(%error, "a due record cannot be read"),
-                (None, Ok(_)) => tracing::error!(pk = key.pk, "a due record has no organisation"),
+                (_, Err(error)) => tracing::error!(outcome = "unsettled", %error, "a due record cannot be read"),
+                (None, Ok(_)) => {
+                    tracing::error!(outcome = "unsettled", pk = key.pk, "a due record has no organisation")
+                }
             }
         }
         Ok(due)
@@ -349,7 +363,7 @@ impl Records for Table {
         until: Timestamp,
     ) -> Result<(), CommitError> {
         let request = self
-            .dynamodb
+            .counted()
             .update_item()
             .table_name(&self.name)
             .set_key(Some(key_row(&layout::key(organisation, item))))
@@ -379,7 +393,7 @@ impl Table {
     /// Reads rows, strongly consistent; what is not there is not in the answer.
     async fn rows(&self, keys: &[Key]) -> Result<HashMap<Key, Row>, StoreError> {
         if let [key] = keys {
-            let request = self.dynamodb.get_item().table_name(&self.name).consistent_read(true);
+            let request = self.counted().get_item().table_name(&self.name).consistent_read(true);
             let answer = request.set_key(Some(key_row(key))).send().await.map_err(unavailable)?;
             return Ok(answer.item.into_iter().map(|row| (key.clone(), row)).collect());
         }
@@ -396,7 +410,7 @@ impl Table {
                     .build()
                     .map_err(unavailable)?;
                 let answer = self
-                    .dynamodb
+                    .counted()
                     .batch_get_item()
                     .request_items(&self.name, request)
                     .send()

@@ -11,6 +11,7 @@ use conductor_engine::port::{Clock, StoreError};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::SystemClock;
+use crate::failure::unavailable;
 
 /// Keeps the `Date` header of the last answer.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +44,7 @@ pub(crate) async fn skew(dynamodb: &Client, table: &str) -> Result<SignedDuratio
     let key = |name: &str| (name.to_owned(), AttributeValue::S("clock".to_owned()));
     let request = dynamodb.get_item().table_name(table).set_key(Some([key("pk"), key("sk")].into()));
     let request = request.customize().interceptor(date.clone());
-    request.send().await.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+    request.send().await.map_err(unavailable)?;
     let now = SystemClock::new().now();
     let kept = date.0.lock().ok().and_then(|kept| kept.clone());
     Ok(kept.and_then(|text| parse(&text)).map_or(SignedDuration::ZERO, |theirs| now.duration_since(theirs)))

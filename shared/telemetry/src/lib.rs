@@ -1,8 +1,13 @@
-//! Logs, and configuration from the environment: what every function does before anything else.
+//! Logs with the metrics in them, and configuration from the environment: what every function does before all else.
 //!
-//! The only crate that reads an environment variable.
+//! The only crate that reads an environment variable. It decides nothing, and calls nobody.
 
-use tracing_subscriber::EnvFilter;
+mod line;
+mod metric;
+
+use jiff::Timestamp;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// A variable that is not as it must be.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +46,17 @@ pub fn seconds(name: &'static str) -> Result<Option<i64>, ConfigError> {
     optional(name).map(read).transpose()
 }
 
-/// Starts the logs: JSON lines on standard output, at the level that `LOG_LEVEL` says.
+/// Starts the logs: JSON lines on standard output, at the level that `LOG_LEVEL` says, counted for the stack that
+/// `STACK_NAME` says. Those that tell of an outcome come at every level.
 pub fn start_logs() {
-    let filter = EnvFilter::try_new(optional("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()))
-        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let level = optional("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
+    let stack = optional("STACK_NAME").unwrap_or_else(|| "conductor".to_owned());
+    let layer = line::layer(&level, stack, std::io::stdout, now);
     // A second start, as in tests, changes nothing.
-    let _ = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_ansi(false).try_init();
+    let _ = tracing_subscriber::registry().with(layer).try_init();
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge where the clock is read")]
+fn now() -> Timestamp {
+    Timestamp::now()
 }

@@ -98,7 +98,12 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// The same without secrets.
     pub fn masked(&self, masker: &Masker) -> Self {
-        Self { summary: masker.apply(&self.summary), detail: masker.apply(&self.detail), ..self.clone() }
+        Self {
+            summary: masker.apply(&self.summary),
+            detail: masker.apply(&self.detail),
+            address: self.address.as_ref().map(|address| masker.apply(address)),
+            ..self.clone()
+        }
     }
 }
 

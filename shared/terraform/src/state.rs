@@ -1,4 +1,6 @@
-//! Reads a state object (format version 4): outputs, serial, lineage, what is in it. Pure.
+//! Reads a state object (format version 4): outputs, serial, lineage, what is in it and what of it is secret. Pure.
+
+mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,6 +8,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
+
+pub use secrets::Secrets;
 
 /// The only format that this module reads; terraform has written it since 0.12.
 const FORMAT: u64 = 4;
@@ -23,6 +27,8 @@ pub struct State {
     pub outputs: BTreeMap<String, Output>,
     /// Addresses of what it manages (`module.resource.aws_s3_bucket.it["a"]`), one for each instance.
     pub addresses: BTreeSet<String>,
+    /// What nobody may be shown of it.
+    pub secrets: Secrets,
 }
 
 /// An output of the root module. [`fmt::Debug`] does not show its value.
@@ -72,6 +78,7 @@ pub fn parse(content: &[u8]) -> Result<State, StateError> {
     let raw: Raw = serde_json::from_slice(content).map_err(StateError::Invalid)?;
     let addresses = raw.resources.iter().filter(|resource| resource.mode == "managed").flat_map(addresses).collect();
     Ok(State {
+        secrets: secrets::of(&raw),
         serial: raw.serial,
         lineage: raw.lineage,
         terraform_version: raw.terraform_version,
@@ -109,6 +116,11 @@ struct Resource {
 struct Instance {
     #[serde(default)]
     index_key: Option<Value>,
+    #[serde(default)]
+    attributes: Value,
+    /// Paths into the attributes: what the configuration made sensitive, and what the provider says is.
+    #[serde(default)]
+    sensitive_attributes: Value,
 }
 
 fn addresses(resource: &Resource) -> Vec<String> {
@@ -127,7 +139,7 @@ fn addresses(resource: &Resource) -> Vec<String> {
 
 /// A key as it stands in terraform's addresses: a text of its own language, which differs from JSON in `${`, `%{` and what
 /// cannot be printed.
-fn quoted(key: &str) -> String {
+pub(crate) fn quoted(key: &str) -> String {
     let mut quoted = String::from('"');
     let mut rest = key.chars().peekable();
     while let Some(character) = rest.next() {

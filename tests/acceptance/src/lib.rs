@@ -87,7 +87,7 @@ impl Stack {
         self.description[name].as_str().unwrap_or_else(|| panic!("stack.json has no {name}"))
     }
 
-    /// The name of a function: `api`, `provisioner` or `sweeper`.
+    /// The name of a function: `api`, `stream`, `provisioner` or `sweeper`.
     pub fn function(&self, name: &str) -> &str {
         self.description["functions"][name].as_str().unwrap_or_else(|| panic!("stack.json has no function {name}"))
     }

@@ -36,6 +36,7 @@ async fn the_document_lists_every_route_and_every_code_as_it_is_sent() {
         ("/v1/resource-templates/{type}/versions/{version}", vec!["get", "patch", "put"]),
         ("/v1/deployments", vec!["get", "post"]),
         ("/v1/deployments/{id}", vec!["get"]),
+        ("/v1/deployments/{id}/logs", vec!["get"]),
         ("/v1/deployments/{id}/retry", vec!["post"]),
         ("/v1/deployments/{id}/workload", vec!["get"]),
         ("/v1/resources", vec!["get", "post"]),

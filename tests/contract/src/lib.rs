@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType,
 };
+use conductor_engine::port::Meter;
 use conductor_store::Table;
 
 /// A fresh table on one emulator.
@@ -81,5 +82,5 @@ async fn fixture(url: &str) -> Result<Fixture> {
         .global_secondary_indexes(index("list", "list", "list_order", ProjectionType::All)?)
         .send()
         .await?;
-    Ok(Fixture { table: Table::new(dynamodb.clone(), name.clone()), dynamodb, name })
+    Ok(Fixture { table: Table::new(dynamodb.clone(), name.clone(), Meter::default()), dynamodb, name })
 }

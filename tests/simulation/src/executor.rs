@@ -5,9 +5,10 @@ use std::pin::pin;
 use std::task::Poll;
 
 use conductor_domain::Code;
+use conductor_domain::log::Level;
 use conductor_domain::operation::{Changes, During, ExecutorKind, Failure};
 use conductor_engine::port::Clock;
-use conductor_engine::{Control, Executor, Interruption, Job, JobOutcome, Produced, Ran, Stop};
+use conductor_engine::{Control, Executor, Interruption, Job, JobOutcome, Log, Produced, Ran, Stop};
 use futures::future::{Either, select};
 use jiff::SignedDuration;
 
@@ -47,10 +48,11 @@ impl Executor for Terraform {
     }
 
     /// Takes the credentials: before the fence, so that whatever is stopped after it cannot take fresh ones.
-    async fn prepare(&self, job: &Job) -> Result<u64, JobOutcome> {
+    async fn prepare(&self, job: &Job, log: &Log) -> Result<u64, JobOutcome> {
         if self.port.scripted() {
             return Ok(self.port.core().now + SESSION);
         }
+        log.say(Level::Info, "prepares");
         self.port.pass("prepares").await;
         let (hiccup, time) = {
             let mut core = self.port.core();
@@ -106,7 +108,10 @@ impl Executor for Terraform {
             self.port.core().exited(pid, Exit::Killed);
             return ran;
         }
+        control.log().say(Level::Info, "terraform runs");
+        let log = control.log().clone();
         let exit = self.watch(pid, control).await;
+        log.say(Level::Info, format!("terraform has ended: {exit:?}"));
         if matches!(exit, Exit::Killed | Exit::Expired) {
             self.port.pass("removes its own lock").await;
             let mut core = self.port.core();

@@ -4,7 +4,7 @@
 use conductor_domain::deployment::Options;
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::principal::Caller;
-use conductor_engine::port::Wake;
+use conductor_engine::port::{Meter, Wake};
 use conductor_engine::{
     CancelRequest, Causes, Control, DeploymentRequest, Engine, Error, IdempotencyKey, Settings, TeardownRequest,
     Timings,
@@ -26,7 +26,8 @@ const VISIBILITY: u64 = INVOCATION + MINUTE;
 const RECEIVES: u32 = 5;
 
 fn engine(port: &Port) -> Engine<Simulated> {
-    let settings = Settings { state_bucket: "states".to_owned(), workers: false, timings: Timings::default() };
+    let (timings, meter) = (Timings::default(), Meter::default());
+    let settings = Settings { state_bucket: "states".to_owned(), workers: false, timings, meter };
     Engine::new(port.clone(), port.clone(), port.clone(), port.clone(), port.clone(), settings)
 }
 

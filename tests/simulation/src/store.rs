@@ -5,7 +5,7 @@ use std::time::Duration;
 use conductor_domain::name::OrganisationName;
 use conductor_domain::operation::Lease;
 use conductor_engine::port::{
-    Change, CommitError, Objects, Page, Queue, Records, StoreError, Version, Versioned, Wake,
+    Change, CommitError, Depth, Depths, Objects, Page, Queue, Records, StoreError, Version, Versioned, Wake,
 };
 use conductor_engine::{Item, Listing, Record, Set};
 use jiff::Timestamp;
@@ -304,6 +304,11 @@ impl Queue for Port {
 
     async fn ready(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn depths(&self) -> Result<Depths, StoreError> {
+        let wakes = Depth { waiting: self.core().messages.len() as u64, ..Depth::default() };
+        Ok(Depths { wakes, ..Depths::default() })
     }
 }
 

@@ -231,9 +231,11 @@ async fn list(
         environment: query.environment.map(EnvironmentName::new).transpose().map_err(invalid)?,
         application: query.application.map(ApplicationName::new).transpose().map_err(invalid)?,
         status: query.status,
+        text: None,
     };
     let list = app.engine.deployments(&caller, &filter, query.cursor, limit(query.limit)?).await?;
-    let items: Vec<_> = list.items.into_iter().map(|read| DeploymentItem::from(read.value)).collect();
+    let items: Vec<_> =
+        list.items.into_iter().map(|read| DeploymentItem::new(read.value, &app.config.prices)).collect();
     Ok(Json(ListOf { items, next_cursor: list.next }).into_response())
 }
 
@@ -263,7 +265,7 @@ async fn get(
             return Err(Refused::new(Code::QueryInvalid, detail));
         }
     };
-    Ok((etag(&view.deployment.version), Json(DeploymentView::from(view))).into_response())
+    Ok((etag(&view.deployment.version), Json(DeploymentView::new(view, &app.config.prices))).into_response())
 }
 
 /// How a deployment is cancelled.

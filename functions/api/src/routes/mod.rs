@@ -6,6 +6,7 @@ pub mod consumers;
 pub mod deployments;
 pub mod environments;
 pub mod graph;
+pub mod logs;
 pub mod pools;
 pub mod resources;
 pub mod service;
@@ -75,7 +76,7 @@ fn location(app: &App, path: &str) -> HeaderMap {
 }
 
 /// A path of this API as a caller must write it.
-fn link(app: &App, path: &str) -> String {
+pub(crate) fn link(app: &App, path: &str) -> String {
     format!("/{}{path}", app.config.stage)
 }
 
@@ -83,7 +84,13 @@ fn link(app: &App, path: &str) -> String {
 async fn accepted(app: &App, caller: &Caller, id: DeploymentId) -> Result<Response, Refused> {
     let view = app.engine.deployment(caller, id).await?;
     let place = location(app, &format!("/v1/deployments/{id}"));
-    Ok((StatusCode::ACCEPTED, place, etag(&view.deployment.version), Json(DeploymentView::from(view))).into_response())
+    Ok((
+        StatusCode::ACCEPTED,
+        place,
+        etag(&view.deployment.version),
+        Json(DeploymentView::new(view, &app.config.prices)),
+    )
+        .into_response())
 }
 
 /// Names in a query, separated by commas.

@@ -60,6 +60,7 @@ async fn list(
         kind: query.kind,
         application: query.application.map(ApplicationName::new).transpose().map_err(invalid)?,
         status: query.status,
+        text: None,
     };
     let list = app.engine.resources(&caller, &filter, query.cursor, limit(query.limit)?).await?;
     let items: Vec<_> = list.items.into_iter().map(|read| ResourceItem::from(read.value)).collect();

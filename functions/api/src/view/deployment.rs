@@ -6,13 +6,17 @@ use conductor_domain::deployment::{
     Cancel, CancelOutcome, Deployment, DeploymentKind, DeploymentStatus, Leftover, Options, Rollback,
 };
 use conductor_domain::lane::LaneOf;
+use conductor_domain::log::Step;
 use conductor_domain::operation::{
-    Action, Changes, Effect, ExecutorKind, Failure, InFlight, Operation, OperationStatus, Reason, WaitingFor, Warning,
+    Action, Changes, Effect, ExecutorKind, Failure, InFlight, Operation, OperationStatus, Reason, Usage, WaitingFor,
+    Warning,
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+
+use crate::price::{Prices, UsageView};
 
 /// A deployment as it stands in a list: its operations are counted.
 #[derive(Debug, Serialize, ToSchema)]
@@ -75,6 +79,10 @@ struct DeploymentHead {
     /// That it is to stop, and what came of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel: Option<CancelView>,
+    /// What became of it, oldest first.
+    steps: Vec<Step>,
+    /// What its operations used, and what that costs; in a list, once it has ended.
+    usage: UsageView,
 }
 
 /// A cancel.
@@ -150,10 +158,17 @@ struct OperationView {
     changes: Changes,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Failure>,
+    /// What became of it, oldest first; the lines of a run come after the step that has its `epoch`.
+    steps: Vec<Step>,
+    /// How long it should take, in seconds, by earlier runs of the same template version; none once it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_seconds: Option<u32>,
+    /// What it used, and what that costs.
+    usage: UsageView,
 }
 
-impl From<Deployment> for DeploymentHead {
-    fn from(deployment: Deployment) -> Self {
+impl DeploymentHead {
+    fn new(deployment: Deployment, usage: UsageView) -> Self {
         let (application, pool, resource) = match deployment.lane.of {
             LaneOf::Application(name) => (Some(name.into()), None, None),
             LaneOf::Pool(name) => (None, Some(name.into()), None),
@@ -179,18 +194,25 @@ impl From<Deployment> for DeploymentHead {
             completed_at: deployment.completed_at,
             error: deployment.error,
             cancel: deployment.cancel.map(CancelView::from),
+            steps: deployment.steps,
+            usage,
         }
     }
 }
 
-impl From<Deployment> for DeploymentItem {
-    fn from(deployment: Deployment) -> Self {
-        Self { operation_counts: deployment.operation_counts.clone(), head: deployment.into() }
+impl DeploymentItem {
+    /// Of a deployment in a list.
+    pub fn new(deployment: Deployment, prices: &Prices) -> Self {
+        let usage = prices.of(&deployment.usage);
+        Self { operation_counts: deployment.operation_counts.clone(), head: DeploymentHead::new(deployment, usage) }
     }
 }
 
-impl From<conductor_engine::DeploymentView> for DeploymentView {
-    fn from(view: conductor_engine::DeploymentView) -> Self {
+impl DeploymentView {
+    /// Of a deployment with its operations.
+    pub fn new(view: conductor_engine::DeploymentView, prices: &Prices) -> Self {
+        let mut used = Usage::default();
+        view.operations.iter().for_each(|operation| used += operation.usage);
         let ids: BTreeMap<u32, String> =
             view.operations.iter().map(|operation| (operation.number, operation.id.to_string())).collect();
         let operations = view
@@ -198,15 +220,17 @@ impl From<conductor_engine::DeploymentView> for DeploymentView {
             .into_iter()
             .map(|operation| {
                 let heartbeat_at = view.leases.get(&operation.number).map(|lease| lease.heartbeat_at);
-                OperationView::new(operation, &ids, heartbeat_at)
+                let expected_seconds = view.expected.get(&operation.number).copied();
+                let usage = prices.of(&operation.usage);
+                OperationView { heartbeat_at, expected_seconds, ..OperationView::new(operation, &ids, usage) }
             })
             .collect();
-        Self { head: view.deployment.value.into(), operations }
+        Self { head: DeploymentHead::new(view.deployment.value, prices.of(&used)), operations }
     }
 }
 
 impl OperationView {
-    fn new(operation: Operation, ids: &BTreeMap<u32, String>, heartbeat_at: Option<Timestamp>) -> Self {
+    fn new(operation: Operation, ids: &BTreeMap<u32, String>, usage: UsageView) -> Self {
         Self {
             id: operation.id.to_string(),
             action: operation.action(),
@@ -225,9 +249,12 @@ impl OperationView {
             warnings: operation.warnings,
             started_at: operation.started_at,
             completed_at: operation.completed_at,
-            heartbeat_at,
+            heartbeat_at: None,
             changes: operation.changes,
             error: operation.error,
+            steps: operation.steps,
+            expected_seconds: None,
+            usage,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod deployment;
 mod dry_run;
 mod graph;
+mod log;
 mod pool;
 mod resource;
 mod template;
@@ -11,6 +12,7 @@ mod workload;
 pub use deployment::{DeploymentItem, DeploymentView};
 pub use dry_run::DryRunView;
 pub use graph::{GraphView, ImpactView};
+pub use log::{LogLineView, LogPage};
 pub use pool::PoolView;
 pub use resource::{ConsumerView, OutputValue, ResourceItem, ResourceView};
 pub use template::{TemplateVersionView, TemplateView};

@@ -1,27 +1,32 @@
 //! One run: sees to what the run before left, runs terraform, and sees to what this one leaves.
 
+mod heard;
 mod leftovers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use conductor_domain::Code;
+use conductor_domain::log::Level;
 use conductor_domain::operation::{Changes, During, Failure, InFlight};
 use conductor_engine::port::{Clock, Objects, StoreError};
 use conductor_engine::{Causes, Control, Error, Interruption, Job, JobOutcome, Produced, Ran};
-use conductor_terraform::events::{Action as Change, Body, Event};
+use conductor_terraform::events::Event;
 use conductor_terraform::prepared::{self, PrepareError};
 use conductor_terraform::process::{Control as Signal, Status};
 use conductor_terraform::run::{self, Action, Applied, Outcome, RunError, RunRequest, UpdateRule};
-use conductor_terraform::state::State;
+use conductor_terraform::state::{self as states, State};
 use conductor_terraform::{lock, transient};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::lines::Lines;
 use super::prepare::{Ready, not_initialised};
-use super::{LOCK_TIMEOUT, Terraforming, words};
+use super::{LOCK_TIMEOUT, Terraforming, millis, words};
 use crate::fault::{self, Fault};
 use crate::state;
+use heard::Heard;
 
 /// One run of one job.
 pub struct Attempt<'a> {
@@ -29,10 +34,13 @@ pub struct Attempt<'a> {
     job: &'a Job,
     ready: &'a Ready,
     control: &'a Control,
+    lines: &'a Lines,
     signal: watch::Receiver<Signal>,
     began_at: Timestamp,
-    /// What terraform has begun to make in it.
-    begun: BTreeSet<String>,
+    /// For how long terraform has run.
+    ran: Duration,
+    /// What terraform has begun to make in it, and by which name the lease knows it.
+    begun: BTreeMap<String, String>,
     /// What the state had when terraform started.
     there: BTreeSet<String>,
     /// True where a terraform of it was killed, so that its last state may be lost.
@@ -48,10 +56,23 @@ impl<'a> Attempt<'a> {
         job: &'a Job,
         ready: &'a Ready,
         control: &'a Control,
+        lines: &'a Lines,
         signal: watch::Receiver<Signal>,
     ) -> Self {
-        let (began_at, begun, there) = (here.clock.now(), BTreeSet::new(), BTreeSet::new());
-        Self { here, job, ready, control, signal, began_at, begun, there, killed: false, lock_left: false }
+        Self {
+            here,
+            job,
+            ready,
+            control,
+            lines,
+            signal,
+            began_at: here.clock.now(),
+            ran: Duration::ZERO,
+            begun: BTreeMap::new(),
+            there: BTreeSet::new(),
+            killed: false,
+            lock_left: false,
+        }
     }
 
     /// Runs to the end; no process of it lives then.
@@ -65,9 +86,15 @@ impl<'a> Attempt<'a> {
         if self.lock_left {
             self.remove_own_lock(&mut ran).await;
         }
-        ran.unstored.sort();
-        ran.unstored.dedup();
-        Ran { outcome, ..ran }
+        tracing::info!(
+            outcome = "run",
+            terraformMs = millis(self.ran),
+            toolchainMs = self.ready.toolchain_millis,
+            prepareMs = self.ready.prepare_millis,
+            lockReleased = u64::from(ran.lock_released.is_some()),
+            "terraform has run"
+        );
+        Ran { outcome, unstored: self.shown(&ran.unstored), ..ran }
     }
 
     /// An error is where the run ends before terraform has been asked for what the job wants.
@@ -102,7 +129,8 @@ impl<'a> Attempt<'a> {
         let now: Vec<&String> = state.map(|state| state.addresses.iter().collect()).unwrap_or_default();
         let name = format!("operations/{}/protected", self.job.operation);
         let unreadable = |error: serde_json::Error| {
-            tracing::error!(%error, name, "what an update must leave alone cannot be read");
+            // Its own words would quote what it could not read.
+            tracing::error!(line = error.line(), name, "what an update must leave alone cannot be read");
             Fault::lasts(Failure::new(Code::Internal, Code::Internal.title()))
         };
         let content = serde_json::to_vec(&now).map_err(unreadable)?;
@@ -114,6 +142,7 @@ impl<'a> Attempt<'a> {
         let mut outcome = self.once(action, rule).await?;
         if matches!(&outcome, Outcome::Failed(failure) if failure.needs_init()) {
             tracing::warn!("the prepared folder did not serve; running init");
+            self.lines.say(Level::Info, "the prepared folder does not serve: `init` runs");
             self.initialise().await?;
             outcome = self.once(action, rule).await?;
         }
@@ -130,7 +159,7 @@ impl<'a> Attempt<'a> {
     }
 
     async fn once(&mut self, action: Action, rule: &UpdateRule) -> Result<Outcome, JobOutcome> {
-        let (ready, control) = (self.ready, self.control);
+        let ready = self.ready;
         let request = RunRequest {
             terraform: &ready.terraform,
             work: ready.folder.path(),
@@ -138,22 +167,61 @@ impl<'a> Attempt<'a> {
             rule: rule.clone(),
             lock_timeout: LOCK_TIMEOUT,
         };
-        let (signal, begun, there) = (self.signal.clone(), &mut self.begun, &self.there);
-        let outcome = run::run(request, signal, |event: &Event| tell(control, begun, there, event)).await;
+        let mut heard = Heard {
+            action,
+            lines: self.lines,
+            control: self.control,
+            begun: &mut self.begun,
+            there: &self.there,
+            commands: 0,
+            changes: false,
+            late: Vec::new(),
+        };
+        let began = self.here.clock.monotonic();
+        let outcome = run::run(request, self.signal.clone(), |event: &Event| heard.event(event)).await;
+        let Heard { changes, late, .. } = heard;
+        self.ran += self.here.clock.monotonic().saturating_sub(began);
         let outcome = outcome.map_err(|RunError::Process(error)| fault::not_ended(error))?;
+        let is_quiet = late.is_empty() && matches!(outcome, Outcome::Applied(_));
+        if changes && !is_quiet {
+            self.learn().await;
+        }
+        // That `init` is asked for is no error: it runs then.
+        if !matches!(&outcome, Outcome::Failed(failure) if failure.needs_init()) {
+            late.iter().for_each(|event| self.lines.event(event));
+        }
         let (killed, lock_left) = match &outcome {
             Outcome::Failed(failure) => (failure.killed, failure.lock_left),
             Outcome::Interrupted(interruption) => (interruption.killed, interruption.lock_left),
             Outcome::Applied(_) | Outcome::WouldReplace { .. } => (false, false),
         };
+        if killed {
+            self.lines.say(Level::Warn, "terraform was killed: what it did last may not be in the state");
+        }
         self.killed |= killed;
         self.lock_left |= lock_left;
         Ok(outcome)
     }
 
+    /// Learns what is secret of what this run has made: terraform has stored it by now, and its errors may quote it.
+    async fn learn(&mut self) {
+        let unstored = run::errored_state(self.ready.folder.path()).and_then(|file| std::fs::read(file).ok());
+        if let Some(state) = unstored.and_then(|content| states::parse(&content).ok()) {
+            self.ready.masker.learn(state.secrets.iter());
+        }
+        // A terraform that reads it would be stopped at once.
+        if self.ready.object().is_none() && self.is_told_to_stop() {
+            return;
+        }
+        if let Err(fault) = self.ready.read(&mut self.signal).await {
+            tracing::warn!(detail = fault.failure.detail, "what is secret in the state is not known");
+        }
+    }
+
     async fn initialise(&mut self) -> Result<(), JobOutcome> {
-        let (ready, signal) = (self.ready, &mut self.signal);
-        let exit = prepared::init(&ready.terraform, ready.folder.path(), &ready.backend, signal, |_: &Event| ()).await;
+        let (ready, lines, signal) = (self.ready, self.lines, &mut self.signal);
+        let heard = |event: &Event| lines.event(event);
+        let exit = prepared::init(&ready.terraform, ready.folder.path(), &ready.backend, signal, heard).await;
         let failed = match exit {
             Ok(exit) if exit.status == Status::Succeeded => return Ok(()),
             Ok(_) if self.is_told_to_stop() => return Err(interrupted(0)),
@@ -167,11 +235,18 @@ impl<'a> Attempt<'a> {
     async fn judge(&mut self, outcome: Outcome) -> JobOutcome {
         match outcome {
             Outcome::Applied(applied) => self.finish(applied).await,
-            Outcome::WouldReplace { changes } => JobOutcome::WouldReplace(changes.iter().map(words::change).collect()),
+            Outcome::WouldReplace { changes } => {
+                let masker = &self.ready.masker;
+                let changes: Vec<String> = changes.iter().map(|change| words::change(change, masker)).collect();
+                self.lines.say(Level::Warn, format!("not applied: the plan has {}", changes.join(", ")));
+                JobOutcome::WouldReplace(changes)
+            }
             Outcome::Interrupted(interruption) => {
-                let in_flight = interruption.in_flight.into_iter();
-                let in_flight =
-                    in_flight.map(|one| InFlight { address: one.address, seconds: one.elapsed_seconds }).collect();
+                let shown = |address: &str| self.ready.masker.apply(address);
+                let in_flight = interruption.in_flight.iter();
+                let in_flight = in_flight
+                    .map(|one| InFlight { address: shown(&one.address), seconds: one.elapsed_seconds })
+                    .collect();
                 JobOutcome::Interrupted(Interruption { in_flight, finished: interruption.finished })
             }
             Outcome::Failed(failure) => {
@@ -230,6 +305,23 @@ impl<'a> Attempt<'a> {
     fn is_told_to_stop(&self) -> bool {
         *self.signal.borrow() != Signal::Run
     }
+
+    /// Addresses as they may leave this process, each once: the keys in them may be secrets.
+    fn shown(&self, addresses: &[String]) -> Vec<String> {
+        let shown: BTreeSet<String> = addresses.iter().map(|address| self.ready.masker.apply(address)).collect();
+        shown.into_iter().collect()
+    }
+
+    /// Those that the state does not have. What a lease says is masked already.
+    fn missing(&self, addresses: &[String], state: Option<&State>) -> Vec<String> {
+        if addresses.is_empty() {
+            return Vec::new();
+        }
+        let there: Vec<String> = state.iter().flat_map(|state| &state.addresses).cloned().collect();
+        let shown = self.shown(&there);
+        let is_there = |address: &String| there.contains(address) || shown.contains(address);
+        addresses.iter().filter(|address| !is_there(address)).cloned().collect()
+    }
 }
 
 /// What to do; nothing, where there is nothing to destroy.
@@ -244,19 +336,6 @@ fn action(during: During, is_there: bool) -> Option<Action> {
 
 fn interrupted(finished: u32) -> JobOutcome {
     JobOutcome::Interrupted(Interruption { in_flight: Vec::new(), finished })
-}
-
-/// The lease says what terraform has begun to make: if this worker dies, that may exist without being in the state.
-fn tell(control: &Control, begun: &mut BTreeSet<String>, there: &BTreeSet<String>, event: &Event) {
-    match &event.body {
-        // A replacement is told as a delete and a create.
-        Body::ApplyStart(hook) if matches!(hook.action, Some(Change::Create | Change::Replace)) => {
-            control.begins(&hook.address, there.contains(&hook.address));
-            begun.insert(hook.address.clone());
-        }
-        Body::ApplyComplete(hook) | Body::ApplyErrored(hook) => control.finished(&hook.address),
-        _ => {}
-    }
 }
 
 fn unstored(error: StoreError) -> Fault {

@@ -1,4 +1,7 @@
-//! Everything that a run needs: engine, providers and module, sessions, and a work folder in which `init` has run.
+//! Everything that a run needs: engine, providers and module, sessions, and a work folder in which `init` has run. The
+//! log is told how long each step took.
+
+mod tools;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -9,27 +12,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conductor_domain::Code;
+use conductor_domain::log::Level;
 use conductor_domain::operation::Failure;
 use conductor_engine::Job;
+use conductor_engine::port::Clock;
 use conductor_store::AwsConfig;
-use conductor_terraform::engine::{self, Engine};
+use conductor_terraform::engine::{Engine, UnknownEngine};
 use conductor_terraform::mask::Masker;
-use conductor_terraform::mirror::{self, MirroredProvider};
+use conductor_terraform::mirror;
 use conductor_terraform::module::Module;
 use conductor_terraform::prepared::{Identity, PrepareError, Prepared};
 use conductor_terraform::process::{Control as Signal, Environment, Terraform};
-use conductor_terraform::project::{self, AwsProvider, Backend, CREDENTIALS_FILE, Credentials, Project};
+use conductor_terraform::project::{
+    self, AwsProvider, Backend, BackendCredentials, CREDENTIALS_FILE, Credentials, Project,
+};
 use conductor_terraform::state::State;
-use conductor_terraform::toolchain::{Artifact, Manifest, ManifestError, Tool, current_platform};
+use conductor_terraform::toolchain::Tool;
 use conductor_terraform::transient;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
+use super::lines::Lines;
 use super::{Terraforming, words};
+use crate::backend::Chosen;
 use crate::credentials::Keyring;
 use crate::fault::{self, Fault};
 use crate::state::{self, StateObject};
+use tools::Tools;
 
 /// How long `init` and reading a state may take together: a server that never answers would keep them.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -42,10 +51,14 @@ pub struct Ready {
     pub(super) folder: WorkFolder,
     pub(super) backend: Backend,
     pub(super) keyring: Keyring,
+    /// Knows what is secret by now.
     pub(super) masker: Masker,
     pub(super) module: Arc<Module>,
     /// As it was found. Nobody else may change it: the reservation is ours.
     pub(super) state: Option<State>,
+    /// How long it took until engine and providers were there, and until everything was.
+    pub(super) toolchain_millis: u64,
+    pub(super) prepare_millis: u64,
     aws: AwsConfig,
     /// While they live, nobody evicts the binaries.
     _tools: Vec<Tool>,
@@ -58,12 +71,14 @@ impl Ready {
         Some(StateObject::new(&self.aws, &keys, s3))
     }
 
-    /// The state as it is now.
+    /// The state as it is now. What of it is secret is known from then on.
     pub(super) async fn read(&self, signal: &mut watch::Receiver<Signal>) -> Result<Option<State>, Fault> {
-        match self.object() {
+        let state = match self.object() {
             Some(object) => object.read().await,
             None => state::pulled(&self.terraform, self.folder.path(), &self.masker, signal).await,
-        }
+        }?;
+        self.masker.learn(state.iter().flat_map(|state| state.secrets.iter()));
+        Ok(state)
     }
 }
 
@@ -85,28 +100,21 @@ impl Drop for WorkFolder {
     }
 }
 
-/// Engine and providers of a run, unpacked.
-struct Tools {
-    terraform: Tool,
-    engine: Artifact,
-    providers: Vec<(Artifact, Tool)>,
-}
-
 impl Terraforming {
     /// Makes everything ready for a job.
-    pub(super) async fn ready(&self, job: &Job) -> Result<Ready, Fault> {
+    pub(super) async fn ready(&self, job: &Job, lines: &Lines) -> Result<Ready, Fault> {
+        let began = self.clock.monotonic();
         let folder = self.root.join("work").join(format!("{}-{}", job.operation, job.epoch));
-        let needs_cloud = job.template.interface.providers.values().any(|need| is_aws(&need.source));
         let engine: Engine = job
             .template
             .engine
             .parse()
-            .map_err(|error: engine::UnknownEngine| Failure::new(Code::ToolchainUnavailable, error.to_string()))?;
+            .map_err(|error: UnknownEngine| Failure::new(Code::ToolchainUnavailable, error.to_string()))?;
         let (tools, module, chosen, provider_session) = futures::future::try_join4(
-            self.tools(job),
-            async { self.artifacts.module(&job.archive(), &job.template.sha256, engine).await },
-            self.backends.choose(&self.sessions, job, &folder),
-            async { if needs_cloud { self.sessions.provider(job).await } else { Ok(None) } },
+            self.tools(job, lines),
+            self.module(job, engine, lines),
+            self.backend(job, &folder, lines),
+            self.session(job, lines),
         )
         .await?;
         let providers = self.providers(job, provider_session.as_ref(), &folder)?;
@@ -115,7 +123,6 @@ impl Terraforming {
             (Backend::S3(s3), Some(session)) => Some((s3.key.clone(), session)),
             _ => None,
         };
-        let masker = words::masker(job, &backend);
         let inputs = inputs(job);
         let versions: BTreeMap<String, String> =
             tools.providers.iter().map(|(artifact, _)| (artifact.name.clone(), artifact.version.clone())).collect();
@@ -132,7 +139,9 @@ impl Terraforming {
         let unwritten =
             |error: std::io::Error| Failure::new(Code::Internal, format!("the work folder cannot be written: {error}"));
         let folder = self.write(folder, &project, &tools).map_err(unwritten)?;
-        let keyring = self.sessions.keyring(folder.path(), backend_session, provider_session).map_err(unwritten)?;
+        let masker = lines.masker().clone();
+        let keyring = self.sessions.keyring(folder.path(), backend_session, provider_session, &masker);
+        let keyring = keyring.map_err(unwritten)?;
         let terraform = Terraform {
             engine,
             binary: tools.terraform.path().join(&tools.engine.name),
@@ -151,60 +160,53 @@ impl Terraforming {
         };
         let mut held = vec![tools.terraform];
         held.extend(tools.providers.into_iter().map(|(_, tool)| tool));
-        let (aws, state) = (self.aws.clone(), None);
-        let mut ready = Ready { terraform, folder, backend, keyring, masker, module, state, aws, _tools: held };
-        ready.state = self.initialise_in_time(&ready, &identity, &configuration, job.fresh).await?;
+        let mut ready = Ready {
+            terraform,
+            folder,
+            backend,
+            keyring,
+            masker,
+            module,
+            state: None,
+            toolchain_millis: tools.millis,
+            prepare_millis: 0,
+            aws: self.aws.clone(),
+            _tools: held,
+        };
+        ready.state = self.initialise_in_time(&ready, &identity, &configuration, job.fresh, lines).await?;
+        ready.prepare_millis = self.millis_since(began);
         Ok(ready)
     }
 
-    async fn tools(&self, job: &Job) -> Result<Tools, Fault> {
-        let (engine, providers) = match self.choose(job, false).await {
-            Ok(chosen) => chosen,
-            // Perhaps it was packed since this process last looked.
-            Err(_) => self.choose(job, true).await?,
-        };
-        let fetch = async |artifact: Artifact| {
-            let tool = self.toolchain.ensure(&artifact, &self.artifacts).await.map_err(|error| {
-                let detail = format!("{} {} cannot be fetched: {error}", artifact.name, artifact.version);
-                Fault { failure: Failure::new(Code::ToolchainUnavailable, detail), passes: error.passes() }
-            })?;
-            Ok::<_, Fault>((artifact, tool))
-        };
-        let (engine, providers) =
-            futures::future::try_join(fetch(engine), futures::future::try_join_all(providers.into_iter().map(&fetch)))
-                .await?;
-        Ok(Tools { terraform: engine.1, engine: engine.0, providers })
+    async fn module(&self, job: &Job, engine: Engine, lines: &Lines) -> Result<Arc<Module>, Fault> {
+        let (template, began) = (&job.template, self.clock.monotonic());
+        let module = self.artifacts.module(&job.archive(), &template.sha256, engine).await?;
+        let millis = self.millis_since(began);
+        lines.say(Level::Info, format!("template {} {} ready in {millis} ms", template.template, template.version));
+        Ok(module)
     }
 
-    async fn choose(&self, job: &Job, anew: bool) -> Result<(Artifact, Vec<Artifact>), Fault> {
-        let manifest = self.artifacts.manifest(anew).await?;
-        let missing = |error: ManifestError| Failure::new(Code::ToolchainUnavailable, error.to_string());
-        let engine = manifest.engine(&job.template.engine, &job.template.engine_version).map_err(missing)?;
-        let needs = job.template.interface.providers.values();
-        let providers: Result<Vec<Artifact>, _> =
-            needs.map(|need| provider(&manifest, &need.source, &need.version)).collect();
-        Ok((engine.clone(), providers.map_err(missing)?))
+    async fn backend(&self, job: &Job, folder: &Path, lines: &Lines) -> Result<Chosen, Fault> {
+        let began = self.clock.monotonic();
+        let chosen = self.backends.choose(&self.sessions, job, folder).await?;
+        lines.masker().learn(chosen.backend.credentials().into_iter().flat_map(BackendCredentials::secrets));
+        let (kind, millis) = (chosen.backend.kind(), self.millis_since(began));
+        lines.say(Level::Info, format!("access to the state ({kind}) taken in {millis} ms"));
+        Ok(chosen)
     }
 
-    /// Where terraform finds exactly these providers.
-    fn mirror(&self, tools: &Tools) -> std::io::Result<PathBuf> {
-        let mut digest = Sha256::new();
-        for (artifact, _) in &tools.providers {
-            digest.update(artifact.sha256.as_bytes());
+    /// The session that providers get, where there is one that needs it.
+    async fn session(&self, job: &Job, lines: &Lines) -> Result<Option<Credentials>, Fault> {
+        if !job.template.interface.providers.values().any(|need| is_aws(&need.source)) {
+            return Ok(None);
         }
-        let mirror = self.root.join("mirror").join(hex::encode(digest.finalize()));
-        let providers: Vec<MirroredProvider> = tools
-            .providers
-            .iter()
-            .map(|(artifact, tool)| MirroredProvider {
-                source: artifact.name.clone(),
-                version: artifact.version.clone(),
-                platform: current_platform(),
-                folder: tool.path().to_path_buf(),
-            })
-            .collect();
-        mirror::assemble(&mirror, &providers)?;
-        Ok(mirror)
+        let began = self.clock.monotonic();
+        let session = self.sessions.provider(job).await?;
+        if session.is_some() {
+            let millis = self.millis_since(began);
+            lines.say(Level::Info, format!("session of the environment's role taken in {millis} ms"));
+        }
+        Ok(session)
     }
 
     fn providers(
@@ -257,6 +259,7 @@ impl Terraforming {
         identity: &Identity,
         configuration: &BTreeMap<String, Vec<u8>>,
         fresh: bool,
+        lines: &Lines,
     ) -> Result<Option<State>, Fault> {
         let (signals, mut signal) = watch::channel(Signal::Run);
         let late = async {
@@ -266,7 +269,7 @@ impl Terraforming {
             std::future::pending::<Infallible>().await
         };
         let found = tokio::select! {
-            found = self.initialise(ready, identity, configuration, fresh, &mut signal) => found,
+            found = self.initialise(ready, identity, configuration, fresh, &mut signal, lines) => found,
             never = late => match never {},
         };
         if *signals.borrow() == Signal::Run {
@@ -286,13 +289,27 @@ impl Terraforming {
         configuration: &BTreeMap<String, Vec<u8>>,
         fresh: bool,
         signal: &mut watch::Receiver<Signal>,
+        lines: &Lines,
     ) -> Result<Option<State>, Fault> {
-        let root = self.root.join("prepared");
+        let (root, began) = (self.root.join("prepared"), self.clock.monotonic());
+        let with = if root.join(identity.digest()).is_dir() { "" } else { " with `init`" };
         let prepared = Prepared::ensure(&root, identity, configuration, &ready.backend, &ready.terraform, signal).await;
         prepared
             .and_then(|prepared| prepared.copy_into(ready.folder.path(), &ready.backend))
             .map_err(|error| not_initialised(error, &ready.masker))?;
-        if fresh { Ok(None) } else { ready.read(signal).await }
+        lines.say(Level::Info, format!("work folder made{with} in {} ms", self.millis_since(began)));
+        if fresh {
+            lines.say(Level::Info, "the resource is new: there is no state");
+            return Ok(None);
+        }
+        let began = self.clock.monotonic();
+        let state = ready.read(signal).await?;
+        let found = match &state {
+            Some(state) => format!("state {} with {} objects read", state.serial, state.resources()),
+            None => "no state found".to_owned(),
+        };
+        lines.say(Level::Info, format!("{found} in {} ms", self.millis_since(began)));
+        Ok(state)
     }
 }
 
@@ -312,16 +329,6 @@ pub(super) fn not_initialised(error: PrepareError, masker: &Masker) -> Fault {
 /// Whether a provider gets region and credentials.
 fn is_aws(source: &str) -> bool {
     AWS.contains(&source)
-}
-
-/// A packed provider under the address that the template has for it; the one of OpenTofu's registry may be packed under
-/// the other's.
-fn provider(manifest: &Manifest, source: &str, version: &str) -> Result<Artifact, ManifestError> {
-    let found = manifest.provider(source, version).or_else(|missing| {
-        let packed = engine::packed_address(source);
-        packed.and_then(|packed| manifest.provider(&packed, version).ok()).ok_or(missing)
-    })?;
-    Ok(Artifact { name: source.to_owned(), ..found.clone() })
 }
 
 /// The parameters, and what Conductor itself gives to a module that declares it.

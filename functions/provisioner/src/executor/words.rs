@@ -5,18 +5,15 @@ use conductor_domain::operation::{Diagnostic, Failure};
 use conductor_engine::Job;
 use conductor_terraform::events::{Diagnostic as Said, PlannedChange, Severity};
 use conductor_terraform::mask::{Masker, secrets_in};
-use conductor_terraform::project::{Backend, BackendCredentials};
 use conductor_terraform::run;
 
 /// Diagnostics that a failure keeps, and the longest text of one: a record has 400 KB.
 const MAX_DIAGNOSTICS: usize = 20;
 const MAX_TEXT: usize = 4 * 1024;
 
-/// Masks what must not be shown of a job and its backend.
-pub fn masker(job: &Job, backend: &Backend) -> Masker {
-    let inputs = job.sensitive.iter().filter_map(|name| job.inputs.get(name)).flat_map(secrets_in);
-    let credentials = backend.credentials().into_iter().flat_map(BackendCredentials::secrets).map(str::to_owned);
-    Masker::new(inputs.chain(credentials))
+/// Masks what must not be shown of a job. The rest is learned on the way: credentials, and what the state has.
+pub fn masker(job: &Job) -> Masker {
+    Masker::new(job.sensitive.iter().filter_map(|name| job.inputs.get(name)).flat_map(secrets_in))
 }
 
 /// The first error, on one line.
@@ -50,11 +47,11 @@ pub fn failure(failure: &run::Failure, masker: &Masker) -> Failure {
 }
 
 /// A change that the plan would make and may not.
-pub fn change(change: &PlannedChange) -> String {
-    format!("{} ({})", change.address, format!("{:?}", change.action).to_lowercase())
+pub fn change(change: &PlannedChange, masker: &Masker) -> String {
+    format!("{} ({})", masker.apply(&change.address), format!("{:?}", change.action).to_lowercase())
 }
 
-/// A text of terraform's that fits into a record.
+/// A text of terraform's that fits into a record: masked, and only then shortened.
 pub fn shown(text: &str, masker: &Masker) -> String {
     short(masker.apply(text.trim()))
 }

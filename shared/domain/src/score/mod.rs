@@ -19,6 +19,7 @@ mod resolve;
 mod schema;
 mod shape;
 mod sharing;
+mod shown;
 mod yaml;
 
 pub use graph::{EdgeKind, Plan, order};
@@ -31,6 +32,7 @@ pub use placeholder::{
 };
 pub use problem::{Problem, code};
 pub use resolve::{ResolveError, Resolved, Tainted, resolve};
+pub use shown::shown;
 
 use serde_json::Value;
 

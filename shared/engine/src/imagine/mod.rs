@@ -50,6 +50,7 @@ impl<P: Ports> Engine<P> {
             settings: self.settings.clone(),
             stopping: self.stopping.clone(),
             hash_key: self.hash_key.clone(),
+            paces: Default::default(),
             imagining: true,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::port::{Queue, StoreError, Wake};
+use crate::port::{Depth, Depths, Queue, StoreError, Wake};
 
 /// Wake-ups in memory, in the order in which they were sent; copies share them.
 #[derive(Debug, Clone, Default)]
@@ -34,5 +34,10 @@ impl Queue for Collected {
 
     async fn ready(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn depths(&self) -> Result<Depths, StoreError> {
+        let wakes = Depth { waiting: self.wakes().len() as u64, ..Depth::default() };
+        Ok(Depths { wakes, ..Depths::default() })
     }
 }

@@ -39,6 +39,8 @@ pub(crate) fn waiting(depends_on: &[u32], after_acquires: bool) -> Operation {
         expires_at: Timestamp::UNIX_EPOCH,
         changes: Default::default(),
         error: None,
+        steps: Vec::new(),
+        usage: Default::default(),
         settled: false,
         pending_objects: Vec::new(),
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use conductor_domain::Code;
 use conductor_domain::consumer::ConsumerKey;
+use conductor_domain::ids::OperationId;
+use conductor_domain::log::Level;
 use conductor_domain::operation::{Changes, During, ExecutorKind, Failure};
 use conductor_domain::resource::Resource;
 use conductor_engine::imagine::{Nothing, Overlay};
 use conductor_engine::port::{Clock, Records, Versioned};
-use conductor_engine::{Control, Entity, Executor, Item, Job, JobOutcome, Produced, Ran, Record};
+use conductor_engine::{Control, Entity, Executor, Item, Job, JobOutcome, Log, Produced, Ran, Record};
 
 use crate::catalog;
 use crate::clock::VirtualClock;
@@ -26,6 +28,8 @@ struct Sky {
     things: BTreeMap<String, Thing>,
     made: BTreeMap<String, u32>,
     at_work: BTreeMap<String, (During, Vec<String>)>,
+    /// By operation and epoch.
+    said: BTreeMap<(OperationId, u64), Vec<String>>,
     wrong: Vec<String>,
 }
 
@@ -55,6 +59,16 @@ impl Cloud {
     /// What was out of order so far.
     pub fn wrong(&self) -> Vec<String> {
         self.sky().wrong.clone()
+    }
+
+    /// What a run said.
+    pub fn said(&self, operation: OperationId, epoch: u64) -> Vec<String> {
+        self.sky().said.get(&(operation, epoch)).cloned().unwrap_or_default()
+    }
+
+    fn say(&self, job: &Job, log: &Log, what: &str) {
+        log.say(Level::Info, what);
+        self.sky().said.entry((job.operation, job.epoch)).or_default().push(what.to_owned());
     }
 
     /// What is there and depends on the resource of a job.
@@ -157,12 +171,14 @@ impl Executor for Worker {
         ExecutorKind::default()
     }
 
-    async fn prepare(&self, _: &Job) -> Result<(), JobOutcome> {
+    async fn prepare(&self, job: &Job, log: &Log) -> Result<(), JobOutcome> {
+        self.cloud.say(job, log, "prepares");
         self.cloud.clock.step_aside().await;
         Ok(())
     }
 
-    async fn run(&self, job: &Job, (): (), _: Control) -> Ran {
+    async fn run(&self, job: &Job, (): (), control: Control) -> Ran {
+        self.cloud.say(job, control.log(), "begins");
         let users = if job.during == During::Destroy { self.cloud.users(job).await } else { Vec::new() };
         let begun = self.cloud.sky().begin(job, &users);
         if let Err(why) = begun {
@@ -171,6 +187,7 @@ impl Executor for Worker {
             return JobOutcome::Failed(Failure::new(Code::TerraformFailed, what)).into();
         }
         self.take_a_while().await;
+        self.cloud.say(job, control.log(), "ends");
         JobOutcome::Done(self.cloud.sky().end(job)).into()
     }
 }

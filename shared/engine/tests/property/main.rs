@@ -11,6 +11,7 @@ mod clock;
 mod cloud;
 mod file;
 mod foresight;
+mod log;
 mod model;
 mod play;
 mod reading;

@@ -89,13 +89,14 @@ impl World {
         if !open.is_empty() {
             wrong.push(format!("markers are left: {open:?}"));
         }
-        let mut operations = Vec::new();
+        let (mut operations, mut whole) = (Vec::new(), Vec::new());
         for record in self.records(&Set::Deployment(id)).await? {
             match record {
                 Record::Operation(operation) => {
                     if !operation.settled {
                         wrong.push(format!("{} of {id} is not settled", operation.resource));
                     }
+                    whole.push(operation.clone());
                     operations.push(shortly(operation));
                 }
                 Record::Lease(lease) => wrong.push(format!("a lease is left: {lease:?}")),
@@ -103,6 +104,9 @@ impl World {
             }
         }
         operations.sort_by_key(|operation| operation.number);
+        if deployment.log.is_some() && self.read.borrow_mut().insert(id) {
+            wrong.extend(self.wrong_in_log(&deployment, &whole).await?);
+        }
         let application = match &deployment.lane.of {
             LaneOf::Application(name) => Some(name.to_string()),
             LaneOf::Pool(_) | LaneOf::Resource(_) => None,

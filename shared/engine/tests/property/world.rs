@@ -2,19 +2,21 @@
 //! messages that are lost, repeated and out of order.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use conductor_domain::deployment::Options;
 use conductor_domain::environment::{EnvironmentSpec, TypeDefaults};
+use conductor_domain::ids::DeploymentId;
 use conductor_domain::name::OrganisationName;
 use conductor_domain::pool::{PoolKey, PoolSharing};
 use conductor_domain::principal::Caller;
 use conductor_domain::template::TemplateName;
 use conductor_engine::imagine::{Collected, Nothing, ObjectsOver};
-use conductor_engine::port::{Clock, Wake};
+use conductor_engine::port::{Clock, Meter, Wake};
 use conductor_engine::{
     Causes, DeploymentRequest, DryRun, Engine, Error, Foreseen, NewConsumer, NewVersion, PoolSpec, Precondition,
     Settings, TeardownRequest, Timings,
@@ -51,9 +53,11 @@ const SWEEPS: usize = 40;
 
 /// A world.
 pub struct World {
-    pub(crate) engine: Engine<Simulated>,
+    pub(crate) engine: Arc<Engine<Simulated>>,
     pub(crate) caller: Caller,
     pub(crate) cloud: Cloud,
+    /// Deployments whose log was looked at.
+    pub(crate) read: RefCell<BTreeSet<DeploymentId>>,
     clock: VirtualClock,
     backlog: RefCell<Vec<Wake>>,
     workers: Cell<u32>,
@@ -76,7 +80,8 @@ impl World {
     /// A world with templates and environments, and nothing else. The same schedule is the same course of events.
     pub async fn new(schedule: u64) -> Result<Self, String> {
         let clock = VirtualClock::new(schedule);
-        let settings = Settings { state_bucket: "states".to_owned(), workers: false, timings: Timings::default() };
+        let (timings, meter) = (Timings::default(), Meter::default());
+        let settings = Settings { state_bucket: "states".to_owned(), workers: false, timings, meter };
         let records = Unfair::new(clock.clone());
         let cloud = Cloud::new(records.memory.clone(), clock.clone());
         let engine = Engine::new(
@@ -89,7 +94,9 @@ impl World {
         );
         let organisation: OrganisationName = named("acme");
         let caller = Caller::system(organisation, "property");
-        let world = Self { engine, caller, cloud, clock, backlog: RefCell::default(), workers: Cell::default() };
+        let engine = Arc::new(engine);
+        let (read, backlog) = (RefCell::default(), RefCell::default());
+        let world = Self { engine, caller, cloud, read, clock, backlog, workers: Cell::default() };
         world.furnish().await.map_err(shown)?;
         Ok(world)
     }

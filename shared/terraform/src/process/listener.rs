@@ -20,13 +20,15 @@ pub(super) struct Listener<F> {
     line: Vec<u8>,
     document: Vec<u8>,
     tail: Vec<u8>,
+    /// Whether the error output began before its tail.
+    cut: bool,
     summary: RunSummary,
 }
 
 impl<F: FnMut(&Event)> Listener<F> {
     pub(super) fn new(events: bool, on_event: F) -> Self {
         let (line, document, tail) = (Vec::new(), Vec::new(), Vec::new());
-        Self { events, on_event, line, document, tail, summary: RunSummary::default() }
+        Self { events, on_event, line, document, tail, cut: false, summary: RunSummary::default() }
     }
 
     /// Takes what was read from the output into `buffer`; whether there may be more.
@@ -50,7 +52,7 @@ impl<F: FnMut(&Event)> Listener<F> {
         let Some(chunk) = chunk(read, buffer) else { return false };
         self.tail.extend_from_slice(chunk);
         if self.tail.len() > 2 * TAIL {
-            self.tail.drain(..self.tail.len() - TAIL);
+            self.cut_tail();
         }
         true
     }
@@ -61,9 +63,19 @@ impl<F: FnMut(&Event)> Listener<F> {
 
     pub(super) fn finish(mut self, status: Status, stopped: Control) -> Exit {
         self.end_line();
-        let tail = &self.tail[self.tail.len().saturating_sub(TAIL)..];
-        let stderr = String::from_utf8_lossy(tail).into_owned();
+        if self.tail.len() > TAIL {
+            self.cut_tail();
+        }
+        // Half a line may hold half a secret, which nobody would recognise.
+        let begin = self.tail.iter().position(|byte| *byte == b'\n').map_or(self.tail.len(), |end| end + 1);
+        let whole: &[u8] = if self.cut { &self.tail[begin..] } else { &self.tail };
+        let stderr = String::from_utf8_lossy(whole).into_owned();
         Exit { status, summary: self.summary, stderr, stdout: Output(self.document), stopped }
+    }
+
+    fn cut_tail(&mut self) {
+        self.tail.drain(..self.tail.len() - TAIL);
+        self.cut = true;
     }
 
     fn end_line(&mut self) {
@@ -109,13 +121,14 @@ mod tests {
     #[test]
     fn error_output_is_kept_by_its_end() {
         let mut listener = Listener::new(true, |_: &Event| {});
-        for _ in 0..200 {
-            listener.stderr(Ok(1024), &[b'x'; 1024]);
+        for _ in 0..2_000 {
+            listener.stderr(Ok(100), format!("{:099}\n", 7).as_bytes());
         }
         listener.stderr(Ok(3), b"end");
         let exit = listener.finish(Status::Failed(1), Control::Run);
-        assert_eq!(exit.stderr.len(), TAIL);
-        assert!(exit.stderr.ends_with("xend"));
+        assert!(exit.stderr.len() > TAIL - 100 && exit.stderr.len() <= TAIL, "{}", exit.stderr.len());
+        assert_eq!(exit.stderr.lines().next().map(str::len), Some(99), "no half line");
+        assert!(exit.stderr.ends_with("7\nend"));
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// What of them must not be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.secret_access_key), self.session_token.as_ref()].into_iter().flatten().map(String::as_str)
+    }
+
     /// What a `credential_process` prints.
     pub fn printed(&self) -> String {
         let printed = json!({
@@ -181,7 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_secret() {
+    fn secrets_are_known_and_not_shown() {
+        assert_eq!(credentials(Some("token-token")).secrets().collect::<Vec<_>>(), ["hunter2", "token-token"]);
+        assert_eq!(credentials(None).secrets().collect::<Vec<_>>(), ["hunter2"]);
         assert!(!format!("{:?}", credentials(Some("token-token"))).contains("hunter2"));
     }
 }

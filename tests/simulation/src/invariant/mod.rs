@@ -14,11 +14,13 @@ use conductor_domain::consumer::ConsumerKey;
 use conductor_domain::deployment::Deployment;
 use conductor_domain::ids::{DeploymentId, ResourceId};
 use conductor_domain::lane::LaneKey;
+use conductor_domain::log::Chunk;
 use conductor_domain::operation::{Lease, Operation, OperationStatus};
 use conductor_domain::resource::Resource;
-use conductor_engine::Item;
+use conductor_engine::{Item, Set};
 use jiff::SignedDuration;
 
+use crate::catalog::organisation;
 use crate::clock::time_of_day;
 use crate::hash::{Build, hash_of};
 use crate::memory::{Kept, Memory, Written};
@@ -64,6 +66,7 @@ pub const NAMES: &[&str] = &[
     "sweeps_settle",
     "nothing_panics",
     "there_are_seats_for_all",
+    "lines_are_whole",
     // At rest.
     "everything_comes_to_rest",
     "every_request_is_a_deployment",
@@ -160,6 +163,7 @@ impl Checker {
                 Item::Identity(_) => self.identity(look, written)?,
                 Item::Candidate(key, _, id) => self.candidate(look, written, key, *id)?,
                 Item::CandidateGuard(key) => self.guard(look, key)?,
+                Item::Chunk(id, number, epoch, _) => lines(look, *id, *number, *epoch)?,
                 _ => {}
             }
         }
@@ -199,10 +203,29 @@ impl Checker {
     }
 }
 
+/// A run's lines are written while it has its operation, one after the other.
+fn lines(look: &Look<'_>, deployment: DeploymentId, operation: u32, epoch: u64) -> Result<(), Violation> {
+    let running = look
+        .memory
+        .peek::<Operation>(&Item::Operation(deployment, operation))
+        .is_some_and(|o| o.status == OperationStatus::Running && o.epoch == epoch);
+    let chunks: Vec<&Chunk> = look.memory.listed(&organisation(), &Set::Run(deployment, operation, epoch, 0));
+    let mut before = 0;
+    let whole = chunks.iter().all(|chunk| {
+        let first = chunk.last + 1 - chunk.lines.len() as u32;
+        first == std::mem::replace(&mut before, chunk.last) + 1
+    });
+    if running && whole {
+        return Ok(());
+    }
+    let detail = format!("operation {operation} of {deployment}, epoch {epoch}: running {running}, whole {whole}");
+    Err(Violation::new("lines_are_whole", detail))
+}
+
 /// What is not final is looked at by the sweeper, not later than this.
 fn due(look: &Look<'_>, item: &Item) -> Result<(), Violation> {
     let by = match item {
-        Item::Deployment(_) => look.memory.peek::<Deployment>(item).filter(|d| !d.status.is_final()).map(|d| {
+        Item::Deployment(_) => look.memory.peek::<Deployment>(item).filter(|d| d.log.is_none()).map(|d| {
             let now = time_of_day(look.now, look.actor.skew);
             d.entered_at.max(now) + LATE
         }),

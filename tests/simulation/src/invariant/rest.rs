@@ -62,8 +62,8 @@ fn asked(core: &Core) -> Result<(), Violation> {
 /// All deployments and operations have ended, and nothing is left of what they did meanwhile.
 fn ended(memory: &Memory) -> Result<(), Violation> {
     for deployment in memory.all::<Deployment>() {
-        if !deployment.status.is_final() {
-            let detail = format!("{} is {:?}", deployment.id, deployment.status);
+        if !deployment.status.is_final() || deployment.log.is_none() {
+            let detail = format!("{} is {:?}, archived: {:?}", deployment.id, deployment.status, deployment.log);
             return Err(Violation::new("everything_comes_to_rest", detail));
         }
     }

@@ -4,6 +4,7 @@ use conductor_domain::candidate::{Candidate, CandidateGuard};
 use conductor_domain::consumer::{Consumer, Holding};
 use conductor_domain::deployment::Deployment;
 use conductor_domain::lane::{Lane, LanePlace};
+use conductor_domain::log::Chunk;
 use conductor_domain::operation::{Lease, Operation};
 use conductor_domain::resource::{Parameters, Resource, Waiter};
 use conductor_engine::{Audited, Identified, Open, Record};
@@ -28,6 +29,6 @@ macro_rules! kept {
 }
 
 kept! {
-    Audited Candidate CandidateGuard Consumer Deployment Holding Identified Lane LanePlace Lease Open Operation
+    Audited Candidate CandidateGuard Chunk Consumer Deployment Holding Identified Lane LanePlace Lease Open Operation
     Parameters Resource Waiter
 }

@@ -325,8 +325,10 @@ fn is_listed(item: &Item) -> bool {
         | Item::Holding(_)
         | Item::Pool(_)
         | Item::Member(..)
-        | Item::Candidate(..) => true,
+        | Item::Candidate(..)
+        | Item::Chunk(..) => true,
         Item::Environment(_)
+        | Item::Pace(..)
         | Item::Application(_)
         | Item::Template(_)
         | Item::Resource(_)

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use conductor_domain::Code;
+use conductor_domain::log::Level;
 use conductor_domain::operation::Failure;
 use conductor_engine::{JobOutcome, Ran};
 use conductor_terraform::command::{Command, ForceUnlock};
@@ -34,6 +35,9 @@ impl Attempt<'_> {
         {
             ran.lock_released = object.lock().remove(None).await?;
             ran.lock_gone = true;
+            if let Some(id) = &ran.lock_released {
+                self.lines.say(Level::Warn, format!("released the lock {id} of a run that was left behind"));
+            }
         }
         Ok(())
     }
@@ -44,7 +48,7 @@ impl Attempt<'_> {
         let resource = &self.job.resource;
         let left = resource.left_behind.as_ref();
         let mut state = self.ready.state.clone();
-        ran.unstored.extend(left.iter().flat_map(|left| missing(&left.begun, state.as_ref())));
+        ran.unstored.extend(left.iter().flat_map(|left| self.missing(&left.begun, state.as_ref())));
         let named = resource.errored_state.clone();
         let kept = left
             .map(|left| errored::key(self.job, left.operation, left.epoch))
@@ -53,6 +57,7 @@ impl Attempt<'_> {
             let Some(content) = self.here.errored.get(&key).await? else {
                 if ran.errored_state.take_if(|named| *named == key).is_some() {
                     tracing::error!(key, "a state that could not be stored is gone");
+                    self.lines.say(Level::Error, "the state that the run before could not store is gone");
                 }
                 continue;
             };
@@ -60,10 +65,11 @@ impl Attempt<'_> {
             self.push(&content, state.as_ref(), ran).await?;
             ran.errored_state = None;
             state = self.ready.read(&mut self.signal).await?;
-            ran.unstored = missing(&ran.unstored, state.as_ref());
+            ran.unstored = self.missing(&ran.unstored, state.as_ref());
         }
         ran.looked = true;
         // From here on terraform may make the same again, and then nobody could tell.
+        ran.unstored = self.shown(&ran.unstored);
         if !ran.unstored.is_empty() && !self.control.misses(&ran.unstored).await {
             return Err(interrupted(0));
         }
@@ -80,6 +86,7 @@ impl Attempt<'_> {
             ))
         };
         let errored = state::parse(content).map_err(|error| unreadable(error.to_string()))?;
+        self.ready.masker.learn(errored.secrets.iter());
         let file = self.ready.folder.path().join(RECOVERED);
         write_private(&file, content).map_err(|error| unreadable(error.to_string()))?;
         let mut exit = self.push_once(&file).await?;
@@ -88,11 +95,18 @@ impl Attempt<'_> {
             exit = self.push_once(&file).await?;
         }
         match exit.status {
-            Status::Succeeded => ran.recovered = true,
+            Status::Succeeded => {
+                ran.recovered = true;
+                self.lines.say(Level::Info, "stored the state that the run before could not store");
+            }
             _ if self.is_told_to_stop() => return Err(interrupted(0)),
             _ if push::is_refused(&exit) => {
+                self.lines.say(
+                    Level::Warn,
+                    "the state that the run before could not store is not stored now: another one is in its place",
+                );
                 let only_there: Vec<String> = errored.addresses.into_iter().collect();
-                ran.unstored.extend(missing(&only_there, stored));
+                ran.unstored.extend(self.missing(&only_there, stored));
             }
             _ => {
                 let why = words::shown(&exit.stderr, &self.ready.masker);
@@ -130,6 +144,7 @@ impl Attempt<'_> {
             tracing::warn!(status = ?exit.status, id, "the lock of a run that was left behind was not removed");
             return Ok(false);
         }
+        self.lines.say(Level::Warn, format!("released the lock {id} of a run that was left behind"));
         ran.lock_released = Some(id);
         ran.lock_gone = true;
         Ok(true)
@@ -144,14 +159,17 @@ impl Attempt<'_> {
             None => None,
         };
         match kept {
-            Some(key) => ran.errored_state = Some(key),
+            Some(key) => {
+                self.lines.say(Level::Warn, "terraform could not store its state: the next run will");
+                ran.errored_state = Some(key);
+            }
             None if (self.killed || file.is_some()) && !self.begun.is_empty() => {
-                let begun: Vec<String> = self.begun.iter().cloned().collect();
+                let begun: Vec<String> = self.begun.keys().cloned().collect();
                 // What is not known may be missing.
                 let state = self.ready.read(&mut self.signal).await.unwrap_or_default();
-                ran.unstored.extend(missing(&begun, state.as_ref()));
+                ran.unstored.extend(self.missing(&begun, state.as_ref()));
                 // Of what it was replacing, the address does not tell which one the state has.
-                ran.unstored.extend(self.begun.intersection(&self.there).cloned());
+                ran.unstored.extend(begun.into_iter().filter(|address| self.there.contains(address)));
             }
             None => {}
         }
@@ -166,7 +184,10 @@ impl Attempt<'_> {
             return;
         };
         match object.lock().remove(Some(self.began_at - SAME_MACHINE)).await {
-            Ok(Some(id)) => tracing::info!(id, "the lock of a terraform that was killed is removed"),
+            Ok(Some(id)) => {
+                tracing::info!(id, "the lock of a terraform that was killed is removed");
+                self.lines.say(Level::Info, format!("removed the lock {id} of the terraform that was killed"));
+            }
             Ok(None) => {}
             Err(fault) => {
                 tracing::warn!(detail = fault.failure.detail, "a lock was left; the next run removes it");
@@ -174,10 +195,4 @@ impl Attempt<'_> {
             }
         }
     }
-}
-
-/// Those that the state does not have.
-fn missing(addresses: &[String], state: Option<&State>) -> Vec<String> {
-    let is_there = |address: &String| state.is_some_and(|state| state.addresses.contains(address));
-    addresses.iter().filter(|address| !is_there(address)).cloned().collect()
 }

@@ -1,0 +1,147 @@
+//! How things stand: what was deployed lately, what runs, what is due, what waits in the queues.
+//!
+//! It only shows, from lists that may lag behind; nothing is decided from it.
+
+use conductor_domain::deployment::{Deployment, DeploymentStatus};
+use conductor_domain::ids::DeploymentId;
+use conductor_domain::operation::{Lease, Operation, OperationStatus};
+use conductor_domain::principal::Caller;
+use futures::future::{try_join, try_join_all};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::port::{Clock, DUE_SHARDS, Depths, Page, Ports, Queue, Records, StoreError};
+use crate::query::DeploymentFilter;
+use crate::record::{Item, Record, Set};
+use crate::{Causes, Engine, Error};
+
+/// How far an overview looks back.
+const SPAN: SignedDuration = SignedDuration::from_hours(24);
+/// The most deployments that it looks at: some 3 MB of the list.
+const MAX_DEPLOYMENTS: usize = 1_000;
+/// Deployments of a page of the list.
+const PAGE: u32 = 100;
+/// The most unfinished deployments whose operations are looked at, and how many of each.
+const MAX_UNFINISHED: usize = 64;
+const MAX_LEASES: u32 = 50;
+/// Partitions and shards that are read at once.
+const AT_ONCE: usize = 16;
+/// Due records of a shard that are looked at: pools, which are always due again, may come before what is of interest.
+const PER_SHARD: u32 = 5;
+
+/// How things stand.
+#[derive(Debug, Clone)]
+pub struct Overview {
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// The deployments of the last 24 hours, newest first.
+    pub deployments: Vec<Deployment>,
+    /// True where there are over 1,000, and the older ones are left out.
+    pub cut: bool,
+    /// The operations that run, of the deployments above, the oldest sign of life first.
+    pub running: Vec<Running>,
+    /// What is in the queues; none where they do not answer.
+    pub depths: Option<Depths>,
+    /// What should have been seen to longest ago.
+    pub oldest_due: Option<Due>,
+}
+
+/// An operation that a worker has.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// The operation.
+    pub operation: Operation,
+    /// The worker's lease.
+    pub lease: Lease,
+}
+
+/// A record whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub item: Item,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl<P: Ports> Engine<P> {
+    /// How things stand now.
+    pub async fn overview(&self, caller: &Caller) -> Result<Overview, Error> {
+        let now = self.clock.now();
+        let ((deployments, cut), oldest_due) =
+            try_join(self.lately(caller, now - SPAN), self.oldest_due(caller, now)).await?;
+        let unfinished = deployments.iter().filter(|deployment| deployment.status == DeploymentStatus::InProgress);
+        let unfinished: Vec<DeploymentId> = unfinished.take(MAX_UNFINISHED).map(|deployment| deployment.id).collect();
+        let running = self.running(caller, &unfinished).await?;
+        let depths = match self.queue.depths().await {
+            Ok(depths) => Some(depths),
+            Err(error) => {
+                tracing::warn!(error = %Causes(&error), "the queues do not answer");
+                None
+            }
+        };
+        Ok(Overview { at: now, deployments, cut, running, depths, oldest_due })
+    }
+
+    /// The deployments since then, newest first, and whether there are more than these.
+    async fn lately(&self, caller: &Caller, since: Timestamp) -> Result<(Vec<Deployment>, bool), Error> {
+        let all = DeploymentFilter::default();
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let list = self.deployments(caller, &all, after, PAGE).await?;
+            let known = found.len() + list.items.len();
+            found.extend(list.items.into_iter().map(|read| read.value).take_while(|one| one.created_at >= since));
+            after = list.next;
+            if found.len() < known || after.is_none() {
+                return Ok((found, false));
+            }
+            if found.len() >= MAX_DEPLOYMENTS {
+                return Ok((found, true));
+            }
+        }
+    }
+
+    async fn running(&self, caller: &Caller, deployments: &[DeploymentId]) -> Result<Vec<Running>, Error> {
+        let mut running = Vec::new();
+        for part in deployments.chunks(AT_ONCE) {
+            let found = try_join_all(part.iter().map(|id| self.running_of(caller, *id))).await?;
+            running.extend(found.into_iter().flatten());
+        }
+        running.sort_by_key(|one: &Running| one.lease.heartbeat_at);
+        Ok(running)
+    }
+
+    async fn running_of(&self, caller: &Caller, id: DeploymentId) -> Result<Vec<Running>, StoreError> {
+        // Leases come before everything else of the set.
+        let set = Set::Deployment(id);
+        let Page { records, .. } = self.records.list(caller.organisation(), &set, None, Some(MAX_LEASES)).await?;
+        let leases = records.into_iter().map_while(|read| match read.value {
+            Record::Lease(lease) => Some(lease),
+            _ => None,
+        });
+        let leases: Vec<Lease> = leases.collect();
+        let items: Vec<Item> = leases.iter().map(|lease| Item::Operation(id, lease.operation)).collect();
+        let operations = self.read_all::<Operation>(caller.organisation(), &items).await?;
+        let both = leases.into_iter().zip(operations).filter_map(|(lease, operation)| {
+            let operation = operation?.value;
+            let runs = operation.status == OperationStatus::Running && operation.epoch == lease.epoch;
+            runs.then_some(Running { operation, lease })
+        });
+        Ok(both.collect())
+    }
+
+    async fn oldest_due(&self, caller: &Caller, now: Timestamp) -> Result<Option<Due>, Error> {
+        let shards = (0..DUE_SHARDS).map(|shard| self.records.due(shard, now, PER_SHARD));
+        let found = try_join_all(shards).await?;
+        let due = found.into_iter().flatten().filter(|(organisation, _)| organisation == caller.organisation());
+        let due = due.filter_map(|(_, read)| match &read.value {
+            // The sweeper looks at it again and again, and nothing is late.
+            Record::Pool(_) => None,
+            record => Some(Due { item: record.item(), since: record.due_at().filter(|at| *at <= now)? }),
+        });
+        Ok(due.min_by_key(|due| due.since))
+    }
+}
+
+#[cfg(test)]
+mod tests;
