@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::HeaderValue;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -16,6 +16,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
+use crate::dashboard;
 use crate::extract::RequestId;
 use crate::problem::{Problem, Refused};
 use crate::routes;
@@ -62,34 +63,40 @@ pub fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
 pub fn router(engine: Engine, config: Config) -> Router {
     let (router, document) = routes();
     let document = Arc::new(document);
+    let app = App { engine: Arc::new(engine), config: Arc::new(config) };
     router
+        .merge(dashboard::routes())
         .route("/openapi.json", get(move || async move { Json((*document).clone()) }))
         .fallback(|| async { Refused::new(Code::RouteNotFound, Code::RouteNotFound.title()) })
         .method_not_allowed_fallback(|| async { Refused::new(Code::MethodNotAllowed, Code::MethodNotAllowed.title()) })
-        .layer(from_fn(around))
+        .layer(from_fn_with_state(app.clone(), around))
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .with_state(App { engine: Arc::new(engine), config: Arc::new(config) })
+        .with_state(app)
 }
 
-/// Gives the request its id, and writes refusals as problems with that id.
-async fn around(mut request: Request, next: Next) -> Response {
+/// Gives the request its id, and writes refusals as problems with that id; as pages, for who wants a page.
+async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = match request.extensions().get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV1(context)) => context.request_id.clone(),
         _ => None,
     };
     let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let is_for_people = dashboard::problem::is_for_people(&method, &path, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", requestId = id);
     let mut response = next.run(request).instrument(span.clone()).await;
     let _span = span.entered();
     if let Some(refused) = response.extensions_mut().remove::<Refused>() {
-        response = refused.into_problem(&id).into_response();
+        response = match is_for_people {
+            true => dashboard::problem::page(&app, refused, &id),
+            false => refused.into_problem(&id).into_response(),
+        };
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", value);
     }
-    response.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
+    response.headers_mut().entry("cache-control").or_insert(HeaderValue::from_static("no-store"));
     tracing::info!(%method, path, status = response.status().as_u16(), "request");
     response
 }

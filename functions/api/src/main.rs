@@ -5,6 +5,7 @@
 
 mod app;
 mod config;
+mod dashboard;
 mod extract;
 mod price;
 mod problem;

@@ -20,6 +20,8 @@ pub struct Fixture {
     pub dynamodb: Client,
     /// The table's name.
     pub name: String,
+    /// The emulator's endpoint.
+    pub url: String,
 }
 
 fn client(url: &str) -> Client {
@@ -82,5 +84,6 @@ async fn fixture(url: &str) -> Result<Fixture> {
         .global_secondary_indexes(index("list", "list", "list_order", ProjectionType::All)?)
         .send()
         .await?;
-    Ok(Fixture { table: Table::new(dynamodb.clone(), name.clone(), Meter::default()), dynamodb, name })
+    let table = Table::new(dynamodb.clone(), name.clone(), Meter::default());
+    Ok(Fixture { table, dynamodb, name, url: url.to_owned() })
 }

@@ -10,7 +10,7 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +86,11 @@ impl Function {
         }
     }
 
+    /// The id of its process.
+    pub fn process_id(&self) -> i32 {
+        self.process.as_raw()
+    }
+
     /// The memory that its process has, in bytes.
     pub fn rss_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process)).expect("the process lives");
@@ -102,10 +107,14 @@ impl Drop for Function {
     }
 }
 
+/// Where all functions log.
+pub fn log_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(LOG)
+}
+
 #[expect(clippy::disallowed_methods, reason = "a function is a process")]
 fn launch(program: &Path, variables: &BTreeMap<String, String>, address: &str) -> Child {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(LOG);
-    let log = File::options().create(true).append(true).open(path).expect("the functions' log can be written");
+    let log = File::options().create(true).append(true).open(log_file()).expect("the functions' log can be written");
     let output = log.try_clone().expect("the functions' log can be written");
     let mut command = Command::new(program);
     command.env_clear().envs(OWN).envs(variables).env("AWS_LAMBDA_RUNTIME_API", address);

@@ -209,7 +209,7 @@ fn lines(look: &Look<'_>, deployment: DeploymentId, operation: u32, epoch: u64) 
         .memory
         .peek::<Operation>(&Item::Operation(deployment, operation))
         .is_some_and(|o| o.status == OperationStatus::Running && o.epoch == epoch);
-    let chunks: Vec<&Chunk> = look.memory.listed(&organisation(), &Set::Run(deployment, operation, epoch, 0));
+    let chunks: Vec<&Chunk> = look.memory.listed(organisation(), &Set::Run(deployment, operation, epoch, 0));
     let mut before = 0;
     let whole = chunks.iter().all(|chunk| {
         let first = chunk.last + 1 - chunk.lines.len() as u32;
