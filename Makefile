@@ -20,7 +20,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: ## the whole story on this machine, from nothing
-	@echo "This installs pinned Python tools into .venv, builds three functions, starts an AWS emulator on 127.0.0.1,"
+	@echo "This installs pinned Python tools into .venv, builds the functions, starts an AWS emulator on 127.0.0.1,"
 	@echo "deploys the stack into it, packs terraform and the AWS provider, publishes the resource templates, and plays"
 	@echo "four days of two teams that share a table. The first time it takes up to 12 minutes on 2 cores (mostly"
 	@echo "compiling) and about 5 GB in this folder; later 3 minutes. The stack stays up; \`make down\` stops it."
