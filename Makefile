@@ -14,7 +14,7 @@ export BEGAN ?= $(shell date +%s)
 say = @echo "[$$(( $$(date +%s) - $(BEGAN) )) s]"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up up-faults down deploy redrive test test-all sim check functions package tools
+.PHONY: help demo up up-faults down deploy redrive test test-all bench bench-all sim check functions package tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,6 +88,24 @@ test-all:
 	@cargo nextest run --workspace --profile faults
 	$(say) "templates, infrastructure, sam local invoke"
 	@$(PYTHON) -m pytest -q -rs tests infra
+
+bench: PROFILE = release
+bench: functions ## figures against bare terraform into target/bench.json; ROWS=link,toolchain: some of them
+	@python3 -m infra.local.emulator status && found=up || found=down; \
+	$(MAKE) --no-print-directory bench-all; result=$$?; \
+	if [ $$found = down ]; then $(MAKE) --no-print-directory down || result=1; \
+	elif [ -f .local/stack-bench.json ]; then $(PYTHON) -m infra.local.bench tidy || result=1; fi; \
+	exit $$result
+
+bench-all:
+	$(say) "the benchmark"
+	@cargo bench --quiet --profile sim -p conductor-bench --bench conductor-bench --no-run
+	$(say) "emulator, a stack of its own"
+	@$(PYTHON) -m infra.local.deploy --local --name bench --parameter Workers=false
+	@$(MAKE) --no-print-directory furnish WHERE="--local --name bench"
+	@$(PYTHON) -m infra.local.bench prepare
+	$(say) "the figures"
+	@cargo bench --quiet --profile sim -p conductor-bench --bench conductor-bench -- $(ROWS)
 
 sim: ## SEEDS=1000000 schedules of the simulation, from SEED=1 on
 	@cargo run --quiet --profile sim -p conductor-simulation --example sim -- $(or $(SEEDS),1000000) $(SEED)

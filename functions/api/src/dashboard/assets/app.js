@@ -33,8 +33,9 @@
   // Bringing what is there up to what came: only what differs is touched, so that focus, scrolling, what is selected and
   // what is unfolded stay.
 
-  function alike(one, other) {
-    return one.nodeType === other.nodeType && one.nodeName === other.nodeName && !one.id;
+  // Two of a kind stand for the same thing.
+  function kind(node) {
+    return node.id ? `#${node.id}` : `${node.nodeName}.${node.classList?.[0] ?? ""}`;
   }
 
   function renew(old, fresh) {
@@ -50,9 +51,20 @@
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
     const named = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+    // How many of each kind are still to come.
+    const wanted = new Map();
+    for (const child of fresh.childNodes) wanted.set(kind(child), (wanted.get(kind(child)) ?? 0) + 1);
     let next = old.firstChild;
+    function drop() {
+      const gone = next;
+      next = next.nextSibling;
+      gone.remove();
+    }
     for (const child of [...fresh.childNodes]) {
-      const there = child.id ? named.get(child.id) : next && alike(next, child) && next;
+      // What is no longer wanted goes first, so that what comes after it is found and stays.
+      while (next && !wanted.get(kind(next))) drop();
+      wanted.set(kind(child), wanted.get(kind(child)) - 1);
+      const there = child.id ? named.get(child.id) : next && kind(next) === kind(child) && next;
       if (!there) {
         old.insertBefore(document.importNode(child, true), next);
         continue;
@@ -61,11 +73,7 @@
       else old.insertBefore(there, next);
       renew(there, child);
     }
-    while (next) {
-      const gone = next;
-      next = next.nextSibling;
-      gone.remove();
-    }
+    while (next) drop();
   }
 
   // Asking for the page again.
@@ -127,14 +135,20 @@
     else plan(Math.max(0, (last + 1000 - Date.now()) / 1000));
   }
 
+  function look() {
+    if (live.dataset.done === undefined || failures > 0) hurry();
+  }
+
   if (live && main.dataset.live !== undefined) {
     if (live.dataset.done === undefined) {
       say("Live");
       plan(Number(live.dataset.every || 3));
     }
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden && (live.dataset.done === undefined || failures > 0)) hurry();
+      if (!document.hidden) look();
     });
+    window.addEventListener("online", look);
+    window.addEventListener("offline", look);
   }
 
   // The log of a deployment.
@@ -220,6 +234,10 @@
 
   function end() {
     stop();
+    faults = 0;
+    // Who reads that it has ended has all of it.
+    clearTimeout(drawing);
+    draw();
     state.textContent = "The log has ended.";
     hurry();
   }
@@ -244,8 +262,10 @@
     source.onerror = () => {
       faults += 1;
       // It comes again by itself, unless it was refused; but not for ever.
-      if (faults >= 5) listen();
-      else if (source.readyState === EventSource.CLOSED) {
+      if (faults >= 5) {
+        listen();
+        hurry();
+      } else if (source.readyState === EventSource.CLOSED) {
         stop();
         retry = setTimeout(listen, faults * 1000);
       }
@@ -307,6 +327,11 @@
   });
   log.addEventListener("scroll", () => {
     follow.checked = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  });
+  window.addEventListener("online", () => {
+    if (faults === 0) return;
+    faults = 0;
+    listen();
   });
   document.addEventListener("renewed", choices);
   document.getElementById("log-controls").hidden = false;
