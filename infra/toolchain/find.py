@@ -29,6 +29,12 @@ class Found:
     files: dict  # name in the archive -> path
     source: str  # for people: where it came from
 
+    def program(self):
+        """The path of a provider's program; None for an engine, which is not checked again once it is unpacked."""
+        name = f"terraform-provider-{self.name.rpartition('/')[2]}"
+        programs = [path for file, path in self.files.items() if file == name or file.startswith(f"{name}_")]
+        return programs[0] if self.kind == "provider" and len(programs) == 1 else None
+
 
 def engine(folder):
     """Terraform; fetched into the folder if the machine has none."""

@@ -1,5 +1,6 @@
 """The same files give the same archive, whenever and wherever they were written."""
 
+import hashlib
 import os
 import tarfile
 from pathlib import Path
@@ -32,6 +33,7 @@ def test_a_toolchain_archive_is_named_by_its_content_alone(tmp_path):
         assert [(m.name, m.mode, m.mtime, m.uid, m.uname) for m in tar] == [
             ("LICENSE.txt", 0o644, 0, 0, ""), ("terraform-provider-x", 0o755, 0, 0, "")]
     assert first["unpackedBytes"] == len("LICENSE.txt") + len("terraform-provider-x")
+    assert first["programSha256"] == hashlib.sha256(b"terraform-provider-x").hexdigest()
     assert first["key"] == f"toolchain/{first['sha256']}.tar.zst"
 
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -69,6 +69,7 @@ pub fn router(engine: Engine, config: Config) -> Router {
         .route("/openapi.json", get(move || async move { Json((*document).clone()) }))
         .fallback(|| async { Refused::new(Code::RouteNotFound, Code::RouteNotFound.title()) })
         .method_not_allowed_fallback(|| async { Refused::new(Code::MethodNotAllowed, Code::MethodNotAllowed.title()) })
+        .layer(from_fn(ours_alone))
         .layer(from_fn_with_state(app.clone(), around))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(app)
@@ -93,16 +94,107 @@ async fn around(State(app): State<App>, mut request: Request, next: Next) -> Res
             false => refused.into_problem(&id).into_response(),
         };
     }
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-request-id", value);
-    }
-    response.headers_mut().entry("cache-control").or_insert(HeaderValue::from_static("no-store"));
+    add_headers(response.headers_mut(), &id);
     tracing::info!(%method, path, status = response.status().as_u16(), "request");
     response
 }
 
+/// What every answer says.
+fn add_headers(headers: &mut HeaderMap, id: &str) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert("x-request-id", value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// Refuses what another site's page has a browser send, unless it only reads: what comes back no such page is shown.
+async fn ours_alone(request: Request, next: Next) -> Response {
+    if request.method().is_safe() || is_ours(request.headers(), request.uri()) {
+        return next.run(request).await;
+    }
+    Refused::new(Code::CrossSiteRefused, Code::CrossSiteRefused.title()).into_response()
+}
+
+/// Whether a page of ours sent the request, by what a browser says and no page can change. What is no browser says
+/// neither, and carries nobody's right to be here but its own.
+fn is_ours(headers: &HeaderMap, uri: &Uri) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = text("host").or_else(|| uri.authority().map(|authority| authority.as_str()));
+    match (text("sec-fetch-site"), text("origin")) {
+        // A proxy may have changed the host, and this knows better.
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => origin.split_once("://").is_some_and(|(_, from)| Some(from) == host),
+        (None, None) => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use axum::http::{self, HeaderName, Method};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[test]
+    fn what_another_site_sends_is_not_ours() {
+        let check = |headers: &[(&'static str, &'static str)], expect: bool| {
+            let pairs =
+                headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let map: HeaderMap = pairs.collect();
+            assert_eq!(is_ours(&map, &Uri::from_static("/deployments/x/cancel")), expect, "{headers:?}");
+        };
+        check(&[], true);
+        check(&[("host", "a.example")], true);
+        check(&[("sec-fetch-site", "same-origin")], true);
+        for site in ["cross-site", "same-site", "none"] {
+            check(&[("sec-fetch-site", site), ("host", "a.example"), ("origin", "https://a.example")], false);
+        }
+        check(&[("host", "a.example"), ("origin", "https://a.example")], true);
+        check(&[("host", "a.example:8080"), ("origin", "http://a.example:8080")], true);
+        check(&[("host", "a.example"), ("origin", "https://b.example")], false);
+        check(&[("host", "a.example"), ("origin", "https://a.example:8080")], false);
+        check(&[("host", "a.example"), ("origin", "null")], false);
+        check(&[("origin", "https://a.example")], false);
+    }
+
+    /// Whether a request gets as far as a handler.
+    async fn is_handled(method: Method, path: &str, headers: &[(&str, &str)]) -> bool {
+        let router: Router = Router::new().fallback(|| async { "done" }).layer(from_fn(ours_alone));
+        let start = http::Request::builder().method(method).uri(path);
+        let request = headers.iter().fold(start, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(Body::empty()).expect("a request");
+        let answer = router.oneshot(request).await.expect("an answer");
+        answer.extensions().get::<Refused>().is_none()
+    }
+
+    #[tokio::test]
+    async fn another_site_changes_nothing_whatever_the_route_and_may_read() {
+        let (cancel, form) = ("/v1/deployments/x/cancel", "/deployments/x/cancel");
+        let foreign = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site"), ("host", "a.example")];
+        for path in [cancel, form] {
+            assert!(!is_handled(Method::POST, path, &foreign).await, "{path}");
+            assert!(!is_handled(Method::DELETE, path, &foreign[..1]).await, "{path}");
+            assert!(is_handled(Method::GET, path, &foreign).await, "{path}");
+            assert!(is_handled(Method::POST, path, &[("sec-fetch-site", "same-origin")]).await, "{path}");
+            // The command line, say.
+            assert!(is_handled(Method::POST, path, &[]).await, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_answer_is_taken_for_what_it_says_it_is_and_kept_by_nobody_unless_it_may_be() {
+        let check = |mut headers: HeaderMap, kept: &str| {
+            add_headers(&mut headers, "r1");
+            let told = ["x-content-type-options", "x-request-id", "cache-control"].map(|name| headers.get(name));
+            let told = told.map(|value| value.and_then(|value| value.to_str().ok()));
+            assert_eq!(told, [Some("nosniff"), Some("r1"), Some(kept)]);
+        };
+        check(HeaderMap::new(), "no-store");
+        check(HeaderMap::from_iter([(header::CACHE_CONTROL, HeaderValue::from_static("public"))]), "public");
+    }
+
     #[test]
     fn the_document_is_the_one_that_was_reviewed() {
         let (_, document) = super::routes();

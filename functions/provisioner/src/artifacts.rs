@@ -9,6 +9,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use bytes::Bytes;
 use conductor_domain::Code;
 use conductor_domain::operation::Failure;
+use conductor_engine::port::{Meter, Service};
 use conductor_terraform::engine::Engine;
 use conductor_terraform::module::{self, Module};
 use conductor_terraform::toolchain::{Manifest, Source, SourceError, current_platform};
@@ -28,14 +29,15 @@ type Kept = ((String, Engine), Arc<Module>);
 pub struct Artifacts {
     s3: Client,
     bucket: String,
+    meter: Meter,
     manifest: Mutex<Option<Arc<Manifest>>>,
     modules: Mutex<Vec<Kept>>,
 }
 
 impl Artifacts {
-    /// A bucket by its name.
-    pub fn new(s3: Client, bucket: String) -> Self {
-        Self { s3, bucket, manifest: Mutex::default(), modules: Mutex::default() }
+    /// A bucket by its name, and who counts the requests to it.
+    pub fn new(s3: Client, bucket: String, meter: Meter) -> Self {
+        Self { s3, bucket, meter, manifest: Mutex::default(), modules: Mutex::default() }
     }
 
     /// A source of the toolchain's archives.
@@ -44,6 +46,7 @@ impl Artifacts {
     }
 
     async fn object(&self, name: &str) -> Result<Vec<u8>, Fault> {
+        self.meter.count(Service::Objects);
         let unavailable = |detail: String| Failure::new(Code::ToolchainUnavailable, detail);
         let found = self.s3.get_object().bucket(&self.bucket).key(name).send().await;
         let object = found.map_err(|error| {
@@ -109,7 +112,8 @@ impl Download<'_> {
 impl Source for Download<'_> {
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, SourceError> {
         let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-        let Artifacts { s3, bucket, .. } = self.artifacts;
+        let Artifacts { s3, bucket, meter, .. } = self.artifacts;
+        meter.count(Service::Objects);
         let request = s3.get_object().bucket(bucket).key(key).range(range);
         let object = request.send().await.map_err(|error| {
             let passes = call_passes(&error);

@@ -67,7 +67,7 @@ impl Terraforming {
             worker: uuid::Uuid::now_v7().to_string(),
             kind,
             aws: aws.clone(),
-            artifacts: Artifacts::new(s3.clone(), config.names.artifact_bucket.clone()),
+            artifacts: Artifacts::new(s3.clone(), config.names.artifact_bucket.clone(), meter.clone()),
             vault: Bucket::new(s3.clone(), config.names.vault_bucket.clone(), meter.clone()),
             errored: ErroredStates::new(s3, config.names.state_bucket.clone()),
             sessions: Sessions::new(config, aws, kind)?,

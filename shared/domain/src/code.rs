@@ -49,7 +49,7 @@ codes! {
     RouteNotFound "route_not_found" 404 "There is no such route";
     Unauthorized "unauthorized" 401 "The request has no principal";
     Forbidden "forbidden" 403 "The principal may not do this";
-    CrossSiteRefused "cross_site_refused" 403 "A form of the dashboard was sent from another site";
+    CrossSiteRefused "cross_site_refused" 403 "A page of another site sent the request";
 
     RequestRefused "request_refused" 400 "The gateway refuses the request";
     AuthenticationMissing "authentication_missing" 403 "The request is not signed, or there is no such route";

@@ -10,8 +10,8 @@ use crate::operation::{Effect, Operation, OperationStatus, WaitingFor};
 /// How long the lines of a run are kept in the table; their archive stays.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The most steps of a record: an operation that waits for a contended resource takes two for each turn. Its end is told in
-/// any case.
+/// The most steps of a record: an operation that waits for a contended resource takes three for each turn. Claims and its end
+/// are told in any case.
 pub const MAX_STEPS: usize = 400;
 
 /// How much a line matters.
@@ -126,11 +126,14 @@ pub struct Chunk {
     pub expires_at: Timestamp,
 }
 
+/// A line's place among all lines of a deployment: operation, epoch, number in its run.
+pub type LinePlace = (u32, u64, u32);
+
 /// Where the lines of a deployment's runs lie once it has ended: vault objects, each a list of [`Chunk`]s.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Archive {
-    /// In the order of the operations; none where nothing was said.
+    /// In the order of their lines; none where nothing was said.
     pub parts: Vec<ArchivePart>,
 }
 
@@ -140,14 +143,13 @@ pub struct Archive {
 pub struct ArchivePart {
     /// Its name in the vault.
     pub object: String,
-    /// The first operation of which it has lines.
-    pub first: u32,
-    /// The last.
-    pub last: u32,
+    /// Its last line.
+    pub last: LinePlace,
 }
 
 fn push(steps: &mut Vec<Step>, step: Step, is_end: bool) {
-    if steps.len() < MAX_STEPS || is_end {
+    // Without the step of its claim, the lines of a run would be in no log.
+    if steps.len() < MAX_STEPS || is_end || step.epoch.is_some() {
         steps.push(step);
     }
 }

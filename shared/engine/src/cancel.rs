@@ -320,8 +320,8 @@ impl<P: Ports> Engine<P> {
         Ok(())
     }
 
-    /// What the workload holds because of this deployment.
-    async fn made_by(&self, caller: &Caller, deployment: &Deployment) -> Result<Vec<Holding>, Error> {
+    /// What the workload holds because of this deployment: what a rollback lets go of.
+    pub async fn made_by(&self, caller: &Caller, deployment: &Deployment) -> Result<Vec<Holding>, Error> {
         let held = self.held_by(caller, deployment).await?;
         Ok(held.into_iter().map(|held| held.value).filter(|held| held.deployment == deployment.id).collect())
     }

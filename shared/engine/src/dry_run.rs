@@ -98,6 +98,7 @@ impl<P: Ports> Engine<P> {
     pub async fn dry_run_teardown(&self, caller: &Caller, request: TeardownRequest) -> Result<DryRun, Error> {
         let lane = LaneKey::application(request.environment.clone(), request.application.clone());
         let imagined = Imagining::of(self, caller, Some(lane)).await?;
+        let request = TeardownRequest { idempotency: None, ..request };
         let submitted = imagined.engine.teardown(caller, request).with_subscriber(NoSubscriber::default()).await?;
         imagined.foresee(caller, submitted.deployment).with_subscriber(NoSubscriber::default()).await
     }

@@ -252,7 +252,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Lists sets, several at once, until there is more than an answer shows; and whether that was everything.
-    async fn list_many<T: Entity>(
+    pub(crate) async fn list_many<T: Entity>(
         &self,
         organisation: &OrganisationName,
         sets: &[Set],

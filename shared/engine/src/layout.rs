@@ -3,6 +3,7 @@
 
 use conductor_domain::candidate::{CandidateKey, Scope};
 use conductor_domain::consumer::ConsumerKey;
+use conductor_domain::ids::DeploymentId;
 use conductor_domain::lane::{LaneKey, LaneOf};
 use conductor_domain::name::OrganisationName;
 use conductor_domain::pool::PoolKey;
@@ -47,8 +48,8 @@ fn number(number: u32) -> String {
     format!("{number:06}")
 }
 
-fn run(operation: u32, epoch: u64) -> String {
-    format!("{}#{epoch:010}#", number(operation))
+fn log(deployment: DeploymentId, operation: u32) -> String {
+    format!("LOG#{deployment}#{}", number(operation))
 }
 
 fn lane_of(of: &LaneOf) -> String {
@@ -139,7 +140,7 @@ pub fn key(organisation: &OrganisationName, item: &Item) -> Key {
         Item::Identity(key) => (format!("IDENT#{}", key.as_str()), META.to_owned()),
         Item::Idempotency(principal, key) => (format!("IDEM#{}#{}", digest(principal), digest(key)), META.to_owned()),
         Item::Audit(of, at, id) => (subject(of), format!("AUDIT#{}#{id}", sortable(*at))),
-        Item::Chunk(id, n, epoch, last) => (format!("LOG#{id}"), format!("{}{last:010}", run(*n, *epoch))),
+        Item::Chunk(id, n, epoch, last) => (log(*id, *n), format!("{epoch:010}#{last:010}")),
     };
     Key { pk: format!("{organisation}#{partition}"), sk }
 }
@@ -170,10 +171,9 @@ pub fn range(organisation: &OrganisationName, set: &Set) -> Range {
         Set::Members(key, Some(free)) => all(pool(key), if *free { FREE } else { TAKEN }),
         Set::Candidates(key) => all(candidates(key), "C#"),
         Set::Audit(of) => all(subject(of), "AUDIT#"),
-        Set::Log(id) => all(format!("LOG#{id}"), ""),
+        Set::Log(id, n) => all(log(*id, *n), ""),
         Set::Run(id, n, epoch, line) => {
-            let run = run(*n, *epoch);
-            (format!("LOG#{id}"), format!("{run}{line:010}"), format!("{run}{LAST}"))
+            (log(*id, *n), format!("{epoch:010}#{line:010}"), format!("{epoch:010}#{LAST}"))
         }
     };
     Range { pk: format!("{organisation}#{partition}"), from, to }
@@ -209,7 +209,7 @@ pub fn organisation(pk: &str) -> Option<OrganisationName> {
 
 #[cfg(test)]
 mod tests {
-    use conductor_domain::ids::{DeploymentId, GenericUuid};
+    use conductor_domain::ids::GenericUuid;
     use uuid::Uuid;
 
     use super::*;
@@ -233,7 +233,7 @@ mod tests {
         check(&Item::Chunk(id, 1, 2, 9), &Set::Run(id, 1, 2, 9), true);
         check(&Item::Chunk(id, 1, 2, 9), &Set::Run(id, 1, 2, 10), false);
         check(&Item::Chunk(id, 1, 12, 9), &Set::Run(id, 1, 1, 1), false);
-        check(&Item::Chunk(id, 500, 12, u32::MAX), &Set::Log(id), true);
+        check(&Item::Chunk(id, 500, 12, u32::MAX), &Set::Log(id, 500), true);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use conductor_domain::principal::Caller;
 
 use crate::log::{Log, Writer};
 use crate::mutant::Mutant;
-use crate::port::{Clock, Ports, Versioned};
+use crate::port::{Clock, Ports, StoreError, Versioned};
 use crate::record::{Entity, Item};
 use crate::{Causes, Engine, Error};
 
@@ -37,6 +37,8 @@ const START_TRIES: u32 = 5;
 const TERMINATE_AFTER: Duration = Duration::from_secs(15);
 /// After so long it is killed: five seconds before the lease can have ended.
 const KILL_AFTER: Duration = Duration::from_secs(25);
+/// How much time the end of a run needs to be told: the last lines of its log are given up for it.
+const TIME_TO_REPORT: SignedDuration = SignedDuration::from_secs(20);
 /// The shortest time between two heartbeats, where there is something to tell.
 const BEAT_GAP: Duration = Duration::from_secs(1);
 /// Terraform stores its state every 20 seconds: what it finished with so many heartbeats ago is stored.
@@ -201,21 +203,36 @@ impl<'a, P: Ports> Keeper<'a, P> {
         self.writer.log()
     }
 
-    /// Writes the last lines: before the end of the run is told, and only while the lease can be ours.
-    pub async fn finish_log(&self) {
-        let held = || self.engine.clock.monotonic().saturating_sub(*lock(&self.sent)) < KILL_AFTER;
-        self.writer.finish(self, held).await;
+    /// Writes the last lines: before the end of the run is told, and only while there is time for that and the lease can be
+    /// ours.
+    pub async fn finish_log(&self, deadline: Option<Timestamp>) {
+        let clock = &self.engine.clock;
+        let held = || clock.monotonic().saturating_sub(*lock(&self.sent)) < KILL_AFTER;
+        let in_time = || deadline.is_none_or(|deadline| clock.now() + TIME_TO_REPORT < deadline);
+        self.writer.finish(self, || held() && in_time()).await;
     }
 
-    /// Writes a record only if the lease is as it was last written here.
-    pub async fn commit<T: Entity>(&self, record: impl FnOnce(&Lease, Timestamp) -> T) -> Result<(), Error> {
-        let held = self.lease.lock().await;
+    /// A heartbeat that also writes a record, unless that takes too long. [`Error::Conflict`]: the lease is not as it was
+    /// last written here, or the record is there.
+    pub async fn beat_with<T: Entity>(&self, record: impl FnOnce(&Lease) -> T) -> Result<(), Error> {
+        let beat = std::pin::pin!(self.try_beat_with(record));
+        let late = std::pin::pin!(self.engine.clock.sleep(BEAT_TIME));
+        match select(beat, late).await {
+            Either::Left((done, _)) => done,
+            Either::Right(_) => Err(StoreError::Unavailable("a write took too long".into()).into()),
+        }
+    }
+
+    async fn try_beat_with<T: Entity>(&self, record: impl FnOnce(&Lease) -> T) -> Result<(), Error> {
+        let mut held = self.lease.lock().await;
+        let sent = self.engine.clock.monotonic();
         let caller = self.caller();
         let mut draft = self.engine.draft(&caller, Some(held.deployment));
-        draft.check(&held);
-        let now = draft.now();
-        draft.create(record(&held, now));
-        draft.commit().await
+        let written = draft.update(&held, self.extended(&held));
+        draft.create(record(&held));
+        draft.commit().await?;
+        self.written(&mut held, written, sent);
+        Ok(())
     }
 
     /// Whether the chunk of this run with this last line is there.
@@ -265,6 +282,12 @@ impl<'a, P: Ports> Keeper<'a, P> {
             }
             done => done,
         }?;
+        self.written(&mut held, written, sent);
+        Ok(())
+    }
+
+    /// Takes note of a heartbeat that succeeded.
+    fn written(&self, held: &mut Versioned<Lease>, written: Versioned<Lease>, sent: Duration) {
         match written.stop {
             Some(StopOrder::Terminate) => self.raise(Stop::Terminate),
             Some(StopOrder::Kill) => self.raise(Stop::Kill),
@@ -273,16 +296,20 @@ impl<'a, P: Ports> Keeper<'a, P> {
         self.written.send_replace(written.value.clone());
         *held = written;
         *lock(&self.sent) = sent;
-        Ok(())
     }
 
-    async fn write(&self, read: &Versioned<Lease>, change: &impl Fn(&mut Lease)) -> Result<Versioned<Lease>, Error> {
+    /// The lease as the next heartbeat writes it.
+    fn extended(&self, read: &Lease) -> Lease {
         let now = self.engine.clock.now();
         let (begun, replaced) = self.told.begun();
         let dead_after = (*lock(&self.told.dead_after)).max(read.dead_after);
         let unstored = lock(&self.told.unstored).clone();
-        let times = Lease { heartbeat_at: now, expires_at: now + LEASE_TIME, ..read.value.clone() };
-        let mut lease = Lease { begun, replaced, unstored, dead_after, ..times };
+        let times = Lease { heartbeat_at: now, expires_at: now + LEASE_TIME, ..read.clone() };
+        Lease { begun, replaced, unstored, dead_after, ..times }
+    }
+
+    async fn write(&self, read: &Versioned<Lease>, change: &impl Fn(&mut Lease)) -> Result<Versioned<Lease>, Error> {
+        let mut lease = self.extended(read);
         change(&mut lease);
         let caller = self.caller();
         let mut draft = self.engine.draft(&caller, Some(lease.deployment));

@@ -21,8 +21,8 @@ use crate::port::{Objects, Ports, Records, StoreError, Versioned};
 use crate::record::Set;
 use crate::{Engine, Error};
 
-/// The size from which an object of an archive is full, in bytes.
-const PART: usize = 4 * 1024 * 1024;
+/// The size from which an object of an archive is full, in bytes of text: a reader fetches it whole.
+const PART: usize = 512 * 1024;
 
 /// The archive of a deployment of which nothing ran, so that there are no lines.
 pub(crate) fn nothing_said(operations: &[Versioned<Operation>]) -> Option<Archive> {
@@ -35,29 +35,31 @@ impl<P: Ports> Engine<P> {
         if deployment.log.is_some() {
             return Ok(());
         }
+        let operations: Vec<Versioned<Operation>> =
+            self.list_all(caller.organisation(), &Set::Operations(deployment.id)).await?;
         let mut parts: Vec<ArchivePart> = Vec::new();
         let (mut chunks, mut size): (Vec<Chunk>, usize) = (Vec::new(), 0);
-        let mut after: Option<String> = None;
-        loop {
-            let page =
-                self.records.list(caller.organisation(), &Set::Log(deployment.id), after.as_deref(), None).await?;
-            for record in page.records {
-                let chunk: Chunk = record.typed()?.value;
-                size += chunk.lines.iter().map(|line| line.message.len() + 64).sum::<usize>();
-                chunks.push(chunk);
-                if size >= PART {
-                    parts.push(self.store_part(deployment, parts.len(), std::mem::take(&mut chunks)).await?);
-                    size = 0;
+        for operation in operations.iter().filter(|operation| operation.attempts > 0) {
+            let mut after: Option<String> = None;
+            loop {
+                let set = Set::Log(deployment.id, operation.number);
+                let page = self.records.list(caller.organisation(), &set, after.as_deref(), None).await?;
+                for record in page.records {
+                    let chunk: Chunk = record.typed()?.value;
+                    size += chunk.lines.iter().map(|line| line.message.len()).sum::<usize>();
+                    chunks.push(chunk);
+                    if size >= PART {
+                        parts.extend(self.store_part(deployment, parts.len(), std::mem::take(&mut chunks)).await?);
+                        size = 0;
+                    }
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
                 }
             }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
         }
-        if !chunks.is_empty() {
-            parts.push(self.store_part(deployment, parts.len(), chunks).await?);
-        }
+        parts.extend(self.store_part(deployment, parts.len(), chunks).await?);
         let mut draft = self.draft(caller, Some(deployment.id));
         draft.update(deployment, Deployment { log: Some(Archive { parts }), ..deployment.value.clone() });
         draft.commit().await
@@ -68,12 +70,11 @@ impl<P: Ports> Engine<P> {
         deployment: &Deployment,
         number: usize,
         chunks: Vec<Chunk>,
-    ) -> Result<ArchivePart, StoreError> {
-        let number_of = |chunk: Option<&Chunk>| chunk.map(|chunk| chunk.operation).unwrap_or_default();
-        let (first, last) = (number_of(chunks.first()), number_of(chunks.last()));
+    ) -> Result<Option<ArchivePart>, StoreError> {
+        let Some(last) = chunks.last().map(|chunk| (chunk.operation, chunk.epoch, chunk.last)) else { return Ok(None) };
         let object = format!("deployments/{}/log/{number}", deployment.id);
         let content = serde_json::to_vec(&chunks).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         self.vault.put_once(&object, content).await?;
-        Ok(ArchivePart { object, first, last })
+        Ok(Some(ArchivePart { object, last }))
     }
 }

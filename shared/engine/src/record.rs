@@ -190,8 +190,8 @@ pub enum Set {
     Candidates(CandidateKey),
     /// The audit trail of a record, oldest first.
     Audit(Subject),
-    /// The lines of all runs of a deployment, by operation and epoch.
-    Log(DeploymentId),
+    /// The lines of all runs of an operation: deployment, number.
+    Log(DeploymentId, u32),
     /// The lines of one run, from the chunk on that has this line: deployment, operation, epoch, line.
     Run(DeploymentId, u32, u64, u32),
 }

@@ -1,6 +1,7 @@
 //! Releasing: a consumer leaves a resource; the last one takes it along, unless it is retained.
 
 use conductor_domain::consumer::{Consumer, ConsumerKey, Holding};
+use conductor_domain::deployment::Deployment;
 use conductor_domain::environment::Environment;
 use conductor_domain::ids::{OperationId, ResourceId};
 use conductor_domain::operation::{During, Effect, Operation, Prospect, Reason, ReleaseRequest};
@@ -282,13 +283,16 @@ pub(crate) fn without(dependent: &Resource, id: ResourceId) -> Resource {
     freed
 }
 
-/// True where a resource of a protected environment may be destroyed: the request names it, or nobody ever had it.
+/// True where a resource of a protected environment may be destroyed: the request names it, or nobody ever had it. An
+/// id names one resource; a name in a file, that of every workload.
 fn may_go(claimed: &Claimed, resource: &Resource) -> bool {
     let operation = claimed.operation.resource.as_str();
     // What another one took the place of goes by the name that it had.
     let before = operation.rsplit_once('~').filter(|(_, id)| id.parse::<OperationId>().is_ok()).map(|(name, _)| name);
-    let named = |name: &String| name == operation || Some(name.as_str()) == before || *name == resource.name;
-    claimed.deployment.lane.pool().is_some() || claimed.deployment.options.allow_destroy.iter().any(named)
+    let id = resource.id.to_string();
+    let known = [Some(operation), before, Some(resource.name.as_str()), Some(id.as_str())];
+    let Deployment { lane, options, .. } = &claimed.deployment.value;
+    lane.pool().is_some() || options.allow_destroy.iter().any(|name| known.contains(&Some(name.as_str())))
 }
 
 /// In a dry run: takes it that whoever works on a resource will succeed. True where somebody does.
@@ -303,4 +307,64 @@ fn imagine_settled(claimed: &Claimed, resource: &mut Resource) -> bool {
         };
     }
     others
+}
+
+#[cfg(test)]
+mod tests {
+    use conductor_domain::deployment::Options;
+    use conductor_domain::ids::GenericUuid;
+    use conductor_domain::operation::{Lease, Requests};
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::outcome::tests::pending;
+    use crate::port::Version;
+    use crate::record::Open;
+    use crate::settle::tests::waiting;
+
+    fn read<T>(value: T) -> Versioned<T> {
+        Versioned { value, version: Version("v1".to_owned()) }
+    }
+
+    /// The release of `db`, where the request names these.
+    fn claimed(allowed: &[&str]) -> Claimed {
+        let allow_destroy = allowed.iter().map(|name| (*name).to_owned()).collect();
+        let options = Options { allow_destroy, ..Options::default() };
+        let deployment = Deployment { options, ..pending() };
+        let operation = Operation { resource: "db".to_owned(), ..waiting(&[], false) };
+        let lease: Lease = serde_json::from_value(json!({
+            "deployment": deployment.id, "operation": operation.number, "epoch": 1, "worker": "w",
+            "heartbeatAt": "2026-11-22T12:00:00Z", "expiresAt": "2026-11-22T12:00:20Z"
+        }))
+        .expect("a lease");
+        let marker = read(Open { deployment: deployment.id, number: operation.number });
+        let (deployment, operation, lease) = (read(deployment), read(operation), read(lease));
+        Claimed { deployment, operation, lease, marker, metered: Requests::default() }
+    }
+
+    fn resource(number: u128, name: &str) -> Resource {
+        serde_json::from_value(json!({
+            "id": ResourceId::from_untyped_uuid(Uuid::from_u128(number)), "name": name, "template": "postgres",
+            "version": "1.0.0", "environment": "prod", "mode": "dedicated", "identity": "x", "status": "Active",
+            "enteredAt": "2026-11-22T12:00:00Z", "consumers": 1, "waiters": 0,
+            "stateLocation": {"backend": "s3", "location": "s3://states/x"},
+            "createdAt": "2026-11-22T12:00:00Z", "updatedAt": "2026-11-22T12:00:00Z"
+        }))
+        .expect("a resource")
+    }
+
+    #[test]
+    fn an_id_lets_one_resource_go_and_a_name_in_the_file_that_of_every_workload() {
+        let (web, worker) = (resource(1, "orders.web.db"), resource(2, "orders.worker.db"));
+        let check = |allowed: &[&str], expect: (bool, bool)| {
+            let claimed = claimed(allowed);
+            assert_eq!((may_go(&claimed, &web), may_go(&claimed, &worker)), expect, "{allowed:?}");
+        };
+        check(&[], (false, false));
+        check(&["cache"], (false, false));
+        check(&["db"], (true, true));
+        check(&["orders.web.db"], (true, false));
+        check(&[worker.id.to_string().as_str()], (false, true));
+    }
 }

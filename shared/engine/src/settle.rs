@@ -215,7 +215,7 @@ impl<P: Ports> Engine<P> {
             | DeploymentStatus::Failed
             | DeploymentStatus::Cancelled
             | DeploymentStatus::TimedOut => {
-                // The sweeper's work, a while after the end: the lines are in the table until then.
+                // What the sweeper wakes somebody for, a while after the end: the lines are in the table until then.
                 if whole {
                     self.archive(caller, &deployment).await?;
                 }

@@ -56,8 +56,10 @@ pub struct TeardownRequest {
     pub application: ApplicationName,
     /// One of its workloads, or all.
     pub workload: Option<WorkloadName>,
-    /// Names of resources that may be destroyed although the environment is protected.
+    /// Names or ids of resources that may be destroyed although the environment is protected.
     pub allow_destroy: Vec<String>,
+    /// The key that it came with.
+    pub idempotency: Option<IdempotencyKey>,
 }
 
 /// What became of a request.
@@ -144,6 +146,7 @@ impl<P: Ports> Engine<P> {
         let submission = Submission {
             workload: request.workload,
             options: Options { allow_destroy: request.allow_destroy, ..Options::default() },
+            idempotency: request.idempotency,
             ..Submission::new(DeploymentKind::Teardown, lane)
         };
         self.record(caller, submission).await

@@ -119,6 +119,10 @@ impl<P: Ports> Engine<P> {
     async fn settle_record(&self, caller: &Caller, record: Versioned<Record>) -> Result<Vec<Wake>, Error> {
         let Versioned { value, version } = record;
         match value {
+            // Its log has to be archived, which can be long: the provisioner has the time and the memory.
+            Record::Deployment(deployment) if deployment.status.is_final() => {
+                Ok(vec![self.wake_settle(caller, deployment.id)])
+            }
             Record::Deployment(deployment) => self.settle_whole(caller, deployment.id).await,
             Record::Operation(value) => self.sweep_operation(caller, Versioned { value, version }).await,
             Record::Lease(value) => self.take_over(caller, Versioned { value, version }).await,
@@ -282,14 +286,16 @@ fn tell_taken_over(lease: &Lease) {
     tracing::warn!(outcome = "takeover", epoch, worker, "a lease has ended, and its operation was taken over");
 }
 
-/// For how long somebody should have moved a record on. Deployments and pools are due in turn, also while all is well.
-fn overdue_seconds(record: &Record, now: Timestamp) -> u64 {
+/// Since when somebody should have moved a record on. Deployments and pools are due in turn, also while all is well.
+pub(crate) fn overdue_since(record: &Record) -> Option<Timestamp> {
     match record {
-        Record::Operation(_) | Record::Lease(_) | Record::Resource(_) => {
-            record.due_at().map_or(0, |due_at| seconds(now.duration_since(due_at)))
-        }
-        _ => 0,
+        Record::Operation(_) | Record::Lease(_) | Record::Resource(_) => record.due_at(),
+        _ => None,
     }
+}
+
+fn overdue_seconds(record: &Record, now: Timestamp) -> u64 {
+    overdue_since(record).map_or(0, |since| seconds(now.duration_since(since)))
 }
 
 /// For how long a deployment has been running.

@@ -323,8 +323,9 @@ impl<P: Ports> Engine<P> {
                         }
                     },
                 };
-                keeper.finish_log().await;
-                taught.store(ran.started && matches!(ran.outcome, JobOutcome::Done(_)), Ordering::Relaxed);
+                keeper.finish_log(job.deadline).await;
+                let whole = ran.started && operation.attempts == 0 && matches!(ran.outcome, JobOutcome::Done(_));
+                taught.store(whole, Ordering::Relaxed);
                 self.report_until_told(caller, &claimed, &job, &ran).await
             })
             .await;

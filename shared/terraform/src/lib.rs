@@ -4,11 +4,12 @@
 //! around it), [`command`] (typed options → argv), [`events`] (terraform's `-json` stream), [`state`] (a state object),
 //! [`lock`] (the state's lock), [`transient`] (which errors pass), [`engine`] (terraform or OpenTofu).
 //! At the edge: [`toolchain`] (terraform and providers in a local folder), [`mirror`] (providers where terraform looks
-//! for them), [`prepared`] (`init` once for many runs), [`process`] (one terraform process), [`pull`] and [`push`] (the
-//! state, whatever the backend), [`run`] (one attempt).
+//! for them), [`prepared`] (`init` once for many runs), [`process`] (one terraform process), [`provider`] (one that is
+//! kept running between runs), [`pull`] and [`push`] (the state, whatever the backend), [`run`] (one attempt).
 //!
 //! This crate knows nothing of deployments, tables or queues; it never writes a value into HCL, never hands terraform
-//! its own process environment, and never returns while a process of terraform's group lives.
+//! its own process environment, and never returns while a process of terraform's group lives. A kept provider is in a
+//! group of its own: it outlives only a terraform that has ended well.
 
 pub mod command;
 pub mod engine;
@@ -20,6 +21,7 @@ pub mod module;
 pub mod prepared;
 pub mod process;
 pub mod project;
+pub mod provider;
 pub mod pull;
 pub mod push;
 pub mod run;

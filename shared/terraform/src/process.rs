@@ -4,7 +4,7 @@
 //! It decides nothing: what to run comes from [`crate::command`], what happened goes into an [`Exit`].
 
 mod environment;
-mod group;
+pub(crate) mod group;
 mod listener;
 
 use std::io;
@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::events::{Event, RunSummary};
 
 pub use environment::Environment;
+pub(crate) use environment::SEARCH;
 use group::{Ended, Launch, Running};
 use listener::Listener;
 

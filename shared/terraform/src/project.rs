@@ -165,6 +165,19 @@ pub fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> io::Result<()>
     Ok(())
 }
 
+/// Removes all that is in `folder`. The folder itself stays, for those who work in it.
+pub fn empty(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// JSON strings in configuration are templates to terraform: takes them literally, keys too.
 fn literal(value: &Value) -> Value {
     match value {
@@ -261,6 +274,20 @@ mod tests {
         let root = root(&["name"]);
         assert_eq!(root["variable"]["name"]["sensitive"], json!(true));
         assert_eq!(root["output"]["arn"]["sensitive"], json!(true));
+    }
+
+    #[test]
+    fn a_folder_is_emptied_and_stays() {
+        let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        fs::write(other.path().join("kept"), "").expect("a file elsewhere");
+        fs::create_dir_all(folder.path().join("module/deep")).expect("folders");
+        fs::write(folder.path().join("module/deep/a.tf"), "").expect("a file");
+        fs::write(folder.path().join("credentials"), "").expect("a file");
+        std::os::unix::fs::symlink(other.path(), folder.path().join("link")).expect("a link");
+        std::os::unix::fs::symlink("nowhere", folder.path().join("broken")).expect("a link");
+        empty(folder.path()).expect("emptied");
+        assert_eq!(fs::read_dir(folder.path()).expect("it stays").count(), 0);
+        assert!(other.path().join("kept").exists(), "links are not followed");
     }
 
     #[test]

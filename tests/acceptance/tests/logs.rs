@@ -132,6 +132,47 @@ async fn events_come_in_answers_of_their_own_and_a_reader_goes_on_after_the_last
     ask(&stack, &id, "", &again).await.expect(204);
 }
 
+/// Says so many long lines at once.
+const TALKATIVE: &str = r#"
+variable "text" { type = string }
+resource "terraform_data" "this" {
+  input = var.text
+  provisioner "local-exec" {
+    command = "i=0; while [ $i -lt 6000 ]; do i=$((i+1)); echo \"row $i ${join("", [for n in range(32) : "12345678"])}\"; done"
+  }
+}
+output "text" { value = terraform_data.this.output }
+"#;
+
+#[tokio::test]
+async fn runs_that_talk_much_keep_their_lease_and_lose_no_line() {
+    let stack = Stack::load();
+    let kind = stack.template(TALKATIVE).await;
+    let (application, environment) = (unique("app"), stack.environment().await);
+    let names = ["one", "two", "three"];
+    let resources: BTreeMap<&str, Value> =
+        names.iter().map(|name| (*name, json!({"type": kind, "params": {"text": name}}))).collect();
+    let score = json!({"resources": resources}).to_string();
+    let done = stack.run(&application, &environment, &score).await.succeeded();
+    for name in names {
+        assert_eq!(done.operation(name)["attempts"], 1, "{:#}", done.operation(name));
+        let id = done.operation(name)["id"].as_str().expect("an id").to_owned();
+        let (mut rows, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let query = format!("operation={id}&limit=1000&cursor={cursor}");
+            let page = ask(&stack, done.id(), &query, &[]).await.expect(200);
+            let said = messages(items(&page)).into_iter();
+            let number = |text: &str| text.split_once(": row ")?.1.split(' ').next()?.parse::<u32>().ok();
+            rows.extend(said.filter_map(number));
+            match page.body["nextCursor"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!(rows, (1..=6000).collect::<Vec<u32>>(), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_log_no_operation_no_position_or_no_representation_is_refused() {
     let stack = Stack::load();

@@ -114,6 +114,7 @@ async fn perform(engine: &Engine<Simulated>, number: usize, what: Known) -> Resu
                 application: named(application),
                 workload: workload.map(named),
                 allow_destroy: Vec::new(),
+                idempotency: None,
             };
             engine.teardown(&caller, request).await.map(|submitted| Some(submitted.deployment))
         }

@@ -1,18 +1,22 @@
 //! What can be done from the dashboard: cancel, retry, tear down. Each has a page that says what will go and what will
 //! stay, and a form on it that does it.
 //!
-//! It decides nothing: what a page foretells is the engine's dry run, or how things stand.
+//! It decides nothing: what a page foretells is the engine's dry run, or how things stand. That no other site sends a
+//! form of ours is seen to for all routes at once.
+
+use std::collections::BTreeSet;
 
 use axum::Router;
 use axum::extract::{Form, FromRequest, Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use conductor_domain::Code;
+use conductor_domain::consumer::{ConsumerKey, Holding};
 use conductor_domain::deployment::{Cancel, Deployment, DeploymentKind, Rollback};
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
-use conductor_domain::operation::{Effect, Operation, OperationStatus, Prospect};
+use conductor_domain::operation::{Action, Operation, OperationStatus, Prospect, ReleaseRequest, Request as Asks};
 use conductor_engine::port::Clock;
 use conductor_engine::{CancelRequest, DryRun, Foreseen, IdempotencyKey, TeardownRequest};
 use jiff::Timestamp;
@@ -30,6 +34,10 @@ use crate::problem::Refused;
 
 /// How long after a cancel it can be forced, in seconds.
 const FORCE_AFTER: i64 = 30;
+/// What a cancel does, in words.
+const STOPS: &str = "It gets time to store its state. What it creates goes then, whole or half made, unless you \
+    keep it; other changes are not undone.";
+const GOES: &str = "The deployment created it, whole or half, or linked to it.";
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -38,16 +46,13 @@ pub(super) fn routes() -> Router<App> {
         .route("/applications/{application}/environments/{environment}/teardown", get(ask_teardown).post(teardown))
 }
 
-/// The fields of a form of ours: no other site's page may have sent it.
+/// The fields of a form.
 struct Sent(Vec<(String, String)>);
 
 impl FromRequest<App> for Sent {
     type Rejection = Refused;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refused> {
-        if !is_ours(request.headers(), request.uri()) {
-            return Err(Refused::new(Code::CrossSiteRefused, Code::CrossSiteRefused.title()));
-        }
         let form = Form::<Vec<(String, String)>>::from_request(request, app).await;
         form.map(|Form(fields)| Self(fields)).map_err(|error| Refused::new(Code::BodyInvalid, error.body_text()))
     }
@@ -61,18 +66,11 @@ impl Sent {
     fn one(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
-}
 
-/// Whether a page of ours sent the request, by what a browser says and no page can change. What is no browser says
-/// neither, and carries nobody's right to be here but its own.
-fn is_ours(headers: &HeaderMap, uri: &Uri) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let host = text("host").or_else(|| uri.authority().map(|authority| authority.as_str()));
-    match (text("sec-fetch-site"), text("origin")) {
-        // A proxy may have changed the host, and this knows better.
-        (Some(site), _) => site == "same-origin",
-        (None, Some(origin)) => origin.split_once("://").is_some_and(|(_, from)| Some(from) == host),
-        (None, None) => true,
+    /// The form's own key: sent twice, it makes one deployment. `request`: everything that makes it the same one.
+    fn key(&self, request: &str) -> Option<IdempotencyKey> {
+        let key = self.one("key").filter(|key| !key.is_empty())?.to_owned();
+        Some(IdempotencyKey { key, request: hex::encode(Sha256::digest(request)) })
     }
 }
 
@@ -97,8 +95,18 @@ async fn ask_cancel(
         let detail = format!("the deployment has ended: {}", words(deployment.status));
         return Err(Refused::new(Code::DeploymentFinished, detail));
     }
-    let body = cancel_page(deployment, &view.operations, app.engine.clock.now(), &|path| href(&app, path));
-    Ok(shown(&app, "Cancel", body))
+    let (made, environment) = tokio::try_join!(
+        app.engine.made_by(&caller, deployment),
+        app.engine.environment(&caller, &deployment.lane.environment),
+    )?;
+    let standing = Standing {
+        deployment,
+        operations: &view.operations,
+        made: &made,
+        is_protected: environment.spec.protected,
+        now: app.engine.clock.now(),
+    };
+    Ok(shown(&app, "Cancel", cancel_page(&standing, &|path| href(&app, path))))
 }
 
 async fn cancel(
@@ -143,12 +151,7 @@ async fn retry(
     sent: Sent,
 ) -> Result<Response, Refused> {
     let id: DeploymentId = parse_id(&id)?;
-    // A form that is sent twice makes one deployment.
-    let key = sent
-        .one("key")
-        .filter(|key| !key.is_empty())
-        .map(|key| IdempotencyKey { key: key.to_owned(), request: hex::encode(Sha256::digest(format!("retry {id}"))) });
-    let submitted = app.engine.retry(&caller, id, key).await?;
+    let submitted = app.engine.retry(&caller, id, sent.key(&format!("retry {id}"))).await?;
     Ok(see(&app, submitted.deployment))
 }
 
@@ -164,9 +167,10 @@ async fn ask_teardown(
     Asked(asked): Asked<TeardownQuery>,
 ) -> Result<Response, Refused> {
     let workload = workload(given(&asked.workload))?;
-    let request = TeardownRequest { environment, application, workload, allow_destroy: Vec::new() };
+    let request = TeardownRequest { environment, application, workload, allow_destroy: Vec::new(), idempotency: None };
     let run = app.engine.dry_run_teardown(&caller, request.clone()).await?;
-    Ok(shown(&app, "Tear down", teardown_page(&request, &run, &|path| href(&app, path))))
+    let key = app.engine.clock.fresh_id().to_string();
+    Ok(shown(&app, "Tear down", teardown_page(&request, &run, &key, &|path| href(&app, path))))
 }
 
 async fn teardown(
@@ -176,7 +180,9 @@ async fn teardown(
     sent: Sent,
 ) -> Result<Response, Refused> {
     let workload = workload(sent.one("workload").filter(|name| !name.is_empty()))?;
-    let request = TeardownRequest { environment, application, workload, allow_destroy: sent.all("allowDestroy") };
+    let allow_destroy = sent.all("allowDestroy");
+    let idempotency = sent.key(&format!("teardown {application} {environment} {workload:?} {allow_destroy:?}"));
+    let request = TeardownRequest { environment, application, workload, allow_destroy, idempotency };
     let submitted = app.engine.teardown(&caller, request).await?;
     Ok(see(&app, submitted.deployment))
 }
@@ -186,6 +192,17 @@ fn workload(name: Option<&str>) -> Result<Option<WorkloadName>, Refused> {
     name.map_err(|error| Refused::new(Code::NameInvalid, error.to_string()))
 }
 
+/// What a cancel is told from: how things stand.
+struct Standing<'a> {
+    deployment: &'a Deployment,
+    operations: &'a [Operation],
+    /// What a rollback lets go of.
+    made: &'a [Holding],
+    /// Whether the environment is protected.
+    is_protected: bool,
+    now: Timestamp,
+}
+
 /// What a cancel does with an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -193,41 +210,55 @@ enum Fate {
     Stops,
     /// It has not begun, and does not.
     NeverStarts,
-    /// What it made or linked is let go of, if that is asked for.
+    /// What it made or linked, wholly or in part, is let go of, if that is asked for.
     Goes,
-    /// What it did is not undone.
+    /// What it did, wholly or in part, is not undone.
     Stays,
     /// It did nothing that could stay.
     Nothing,
 }
 
-fn fate(operation: &Operation) -> Fate {
-    match (operation.status, operation.effect) {
-        (OperationStatus::Running, _) => Fate::Stops,
-        (OperationStatus::Waiting | OperationStatus::Ready, _) => Fate::NeverStarts,
-        (OperationStatus::Succeeded, Some(Effect::Created | Effect::Linked)) => Fate::Goes,
-        (OperationStatus::Succeeded, _) => Fate::Stays,
-        (
-            OperationStatus::Failed | OperationStatus::Cancelled | OperationStatus::TimedOut | OperationStatus::Skipped,
-            _,
-        ) => Fate::Nothing,
+/// `is_held`: the workload holds something because of it, half made or whole.
+fn fate(operation: &Operation, is_held: bool) -> Fate {
+    let has_run = operation.attempts > 0;
+    match operation.status {
+        OperationStatus::Running => Fate::Stops,
+        _ if is_held => Fate::Goes,
+        OperationStatus::Succeeded => Fate::Stays,
+        _ if has_run => Fate::Stays,
+        OperationStatus::Waiting | OperationStatus::Ready => Fate::NeverStarts,
+        OperationStatus::Failed | OperationStatus::Cancelled | OperationStatus::TimedOut | OperationStatus::Skipped => {
+            Fate::Nothing
+        }
     }
 }
 
-fn cancel_page(deployment: &Deployment, operations: &[Operation], now: Timestamp, to: Links<'_>) -> Markup {
+fn cancel_page(standing: &Standing<'_>, to: Links<'_>) -> Markup {
+    let Standing { deployment, operations, made, is_protected, now } = *standing;
     let path = format!("/deployments/{}", deployment.id);
-    let of =
-        |wanted: Fate| -> Vec<&Operation> { operations.iter().filter(|operation| fate(operation) == wanted).collect() };
+    let held: BTreeSet<&str> = made.iter().map(|holding| holding.key.resource.as_str()).collect();
+    let is_held = |one: &Operation| one.action() == Action::Acquire && held.contains(one.resource.as_str());
+    let of = |wanted: Fate| -> Vec<&Operation> {
+        operations.iter().filter(|operation| fate(operation, is_held(operation)) == wanted).collect()
+    };
     html! {
         (title("Cancel", deployment, to))
         @if operations.is_empty() {
             p { "It has not begun. Nothing was made, and nothing goes." }
         } @else {
             div.fates {
-                (list("Stops now", "It gets time to store its state.", &of(Fate::Stops)))
+                (list("Stops now", STOPS, &of(Fate::Stops)))
                 (list("Does not start", "Nothing was made for it.", &of(Fate::NeverStarts)))
-                (list("Goes, unless you keep it", "The deployment created it or linked to it.", &of(Fate::Goes)))
-                (list("Stays", "Changes are not undone.", &of(Fate::Stays)))
+                (list("Goes, unless you keep it", GOES, &of(Fate::Goes)))
+                (list("Stays", "Changes are not undone, also where they were not finished.", &of(Fate::Stays)))
+            }
+            @if is_protected {
+                div.notice.warning {
+                    p {
+                        "The environment is protected: what would be destroyed stays, also what is half made, unless "
+                        "the deployment was asked for with an allowDestroy that names it."
+                    }
+                }
             }
         }
         @match &deployment.cancel {
@@ -340,7 +371,7 @@ fn buttons(does: &str, back: &str, to: Links<'_>) -> Markup {
     }
 }
 
-fn teardown_page(request: &TeardownRequest, run: &DryRun, to: Links<'_>) -> Markup {
+fn teardown_page(request: &TeardownRequest, run: &DryRun, key: &str, to: Links<'_>) -> Markup {
     let TeardownRequest { environment, application, workload, .. } = request;
     let path = format!("/applications/{application}/environments/{environment}/teardown");
     let workload = workload.as_ref().map(|workload| workload.as_str());
@@ -378,17 +409,45 @@ fn teardown_page(request: &TeardownRequest, run: &DryRun, to: Links<'_>) -> Mark
                             h2 { "Protected " span.quiet { (kept.len()) } }
                             p.quiet { "The environment is protected: only what you tick here is destroyed." }
                             @for seen in kept {
-                                label.check {
-                                    input type="checkbox" name="allowDestroy" value=(seen.operation.resource);
-                                    span { (seen.operation.resource) " " small { (seen.operation.kind) } }
-                                }
+                                (allowance(&seen.operation))
                             }
                         }
                     }
                 }
                 @if let Some(workload) = workload { input type="hidden" name="workload" value=(workload); }
+                input type="hidden" name="key" value=(key);
                 (buttons(does, &back, to))
             }
+        }
+    }
+}
+
+/// A box that lets one resource be destroyed: by its id, as another workload may have the same name in its file.
+fn allowance(operation: &Operation) -> Markup {
+    let Some(ReleaseRequest { resource, .. }) = release(operation) else { return html! {} };
+    html! {
+        label.check {
+            input type="checkbox" name="allowDestroy" value=(resource);
+            span { (released(operation)) }
+        }
+    }
+}
+
+fn release(operation: &Operation) -> Option<&ReleaseRequest> {
+    match &operation.request {
+        Asks::Release(request) => Some(request),
+        Asks::Acquire(_) => None,
+    }
+}
+
+/// What is let go of, and by which workload.
+fn released(operation: &Operation) -> Markup {
+    let consumer = release(operation).and_then(|request| request.consumer.as_ref());
+    html! {
+        (operation.resource) " "
+        small {
+            (operation.kind)
+            @if let Some((_, _, workload)) = consumer.and_then(ConsumerKey::workload) { " · " (workload) }
         }
     }
 }
@@ -425,7 +484,7 @@ fn foreseen(title: &str, why: &str, operations: &[&Foreseen]) -> Markup {
                 ul {
                     @for Foreseen { operation, prospects, decided_by } in operations {
                         li {
-                            (operation.resource) " " small { (operation.kind) }
+                            (released(operation))
                             @if let Some(error) = &operation.error {
                                 div.quiet { code { (error.code) } " " (error.detail) }
                             }
@@ -451,50 +510,78 @@ fn others(prospects: &[Prospect]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use conductor_domain::consumer::HoldingKey;
+    use conductor_domain::identity::Mode;
     use conductor_domain::operation::{Failure, Reason};
     use jiff::SignedDuration;
 
     use super::super::deployment::tests::{deployment, operation};
-    use super::super::resources::tests::{HOSTILE, assert_escaped, links, now};
+    use super::super::resources::tests::{HOSTILE, assert_escaped, id, links, now};
     use super::*;
 
     #[test]
-    fn a_form_of_another_site_is_not_ours() {
-        let check = |headers: &[(&'static str, &'static str)], expect: bool| {
-            let pairs =
-                headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-            let map: HeaderMap = pairs.collect();
-            assert_eq!(is_ours(&map, &Uri::from_static("/deployments/x/cancel")), expect, "{headers:?}");
+    fn a_cancel_says_what_becomes_of_each_operation() {
+        let check = |status: &str, attempts: u32, is_held: bool, expect: Fate| {
+            let found = fate(&Operation { attempts, ..operation(1, status, &[]) }, is_held);
+            assert_eq!(found, expect, "{status} {attempts} {is_held}");
         };
-        check(&[], true);
-        check(&[("host", "a.example")], true);
-        check(&[("sec-fetch-site", "same-origin")], true);
-        for site in ["cross-site", "same-site", "none"] {
-            check(&[("sec-fetch-site", site), ("host", "a.example"), ("origin", "https://a.example")], false);
+        check("Running", 1, false, Fate::Stops);
+        check("Running", 1, true, Fate::Stops);
+        check("Waiting", 0, false, Fate::NeverStarts);
+        check("Ready", 0, false, Fate::NeverStarts);
+        // Begun, and to be gone on with.
+        check("Ready", 1, true, Fate::Goes);
+        check("Waiting", 1, false, Fate::Stays);
+        check("Succeeded", 1, true, Fate::Goes);
+        check("Succeeded", 0, true, Fate::Goes);
+        check("Succeeded", 1, false, Fate::Stays);
+        // Half made, and half changed.
+        check("Failed", 1, true, Fate::Goes);
+        check("Failed", 1, false, Fate::Stays);
+        check("TimedOut", 3, true, Fate::Goes);
+        check("Failed", 0, false, Fate::Nothing);
+        check("Skipped", 0, false, Fate::Nothing);
+    }
+
+    /// What the deployment has taken under these names.
+    fn held(names: &[&str]) -> Vec<Holding> {
+        let holding = |name: &&str| Holding {
+            key: holder("web", name),
+            resource: id(7),
+            kind: "postgres".to_owned(),
+            mode: Mode::Dedicated,
+            deployment: deployment("InProgress").id,
+            asked: None,
+        };
+        names.iter().map(holding).collect()
+    }
+
+    fn holder(workload: &str, resource: &str) -> HoldingKey {
+        HoldingKey {
+            environment: "staging".parse().expect("a name"),
+            application: "orders".parse().expect("a name"),
+            workload: workload.parse().expect("a name"),
+            resource: resource.to_owned(),
         }
-        check(&[("host", "a.example"), ("origin", "https://a.example")], true);
-        check(&[("host", "a.example:8080"), ("origin", "http://a.example:8080")], true);
-        check(&[("host", "a.example"), ("origin", "https://b.example")], false);
-        check(&[("host", "a.example"), ("origin", "https://a.example:8080")], false);
-        check(&[("host", "a.example"), ("origin", "null")], false);
-        check(&[("origin", "https://a.example")], false);
+    }
+
+    fn cancel_page_of(deployment: &Deployment, operations: &[Operation], made: &[Holding], protected: bool) -> Markup {
+        let standing = Standing { deployment, operations, made, is_protected: protected, now: now() };
+        cancel_page(&standing, &links)
     }
 
     #[test]
-    fn a_cancel_says_what_becomes_of_each_operation() {
-        let check = |status: &str, effect: Option<Effect>, expect: Fate| {
-            assert_eq!(fate(&Operation { effect, ..operation(1, status, &[]) }), expect, "{status} {effect:?}");
+    fn a_cancel_does_not_hide_that_what_is_half_made_goes() {
+        let operations = [operation(1, "Failed", &[]), operation(2, "Failed", &[])];
+        let page = |protected: bool| {
+            cancel_page_of(&deployment("InProgress"), &operations, &held(&["database-1"]), protected).into_string()
         };
-        check("Running", None, Fate::Stops);
-        check("Waiting", None, Fate::NeverStarts);
-        check("Ready", None, Fate::NeverStarts);
-        check("Succeeded", Some(Effect::Created), Fate::Goes);
-        check("Succeeded", Some(Effect::Linked), Fate::Goes);
-        check("Succeeded", Some(Effect::Updated), Fate::Stays);
-        check("Succeeded", Some(Effect::Destroyed), Fate::Stays);
-        check("Failed", None, Fate::Nothing);
-        check("Skipped", None, Fate::Nothing);
+        let (open, protected) = (page(false), page(true));
+        let (_, goes) = open.split_once("<h2>Goes, unless you keep it").expect("what goes");
+        let (goes, stays) = goes.split_once("<h2>Stays").expect("what stays");
+        assert!(goes.contains("database-1") && !goes.contains("database-2"), "{goes}");
+        assert!(stays.contains("database-2"), "{stays}");
+        assert!(protected.contains("The environment is protected") && !open.contains("is protected"), "{protected}");
     }
 
     fn cancelled(seconds: i64, forced_at: Option<Timestamp>) -> Deployment {
@@ -513,7 +600,7 @@ mod tests {
     #[test]
     fn a_cancel_can_be_forced_once_and_not_too_soon() {
         let check = |deployment: Deployment, rollback: bool, force: bool| {
-            let page = cancel_page(&deployment, &[], now(), &links).into_string();
+            let page = cancel_page_of(&deployment, &[], &[], false).into_string();
             let found = (page.contains("name=\"rollback\""), page.contains("name=\"force\""));
             assert_eq!(found, (rollback, force), "{page}");
         };
@@ -534,12 +621,20 @@ mod tests {
             application: "orders".parse().expect("a name"),
             workload: Some("web".parse().expect("a name")),
             allow_destroy: Vec::new(),
+            idempotency: None,
         }
     }
 
     fn page_of(operations: Vec<Foreseen>) -> Markup {
         let run = DryRun { deployment: deployment("Succeeded"), operations, waits_for: Vec::new() };
-        teardown_page(&request(), &run, &links)
+        teardown_page(&request(), &run, "0189", &links)
+    }
+
+    /// The release of a resource that a workload has under the name `db`.
+    fn release_of(number: u128, workload: &str) -> Operation {
+        let consumer = Some(ConsumerKey::Workload(holder(workload, "db")));
+        let request = Asks::Release(ReleaseRequest { resource: id(number), consumer });
+        Operation { resource: "db".to_owned(), request, ..operation(1, "Failed", &[]) }
     }
 
     #[test]
@@ -553,7 +648,7 @@ mod tests {
         ];
         let operations: Vec<Foreseen> = (1..)
             .zip(all)
-            .map(|(number, (prospect, code))| foreseen_as(prospect, code, operation(number, "Succeeded", &[])))
+            .map(|(number, (prospect, code))| foreseen_as(prospect, code, release_of(number, "web")))
             .collect();
         let page = page_of(operations).into_string();
         for expect in [
@@ -561,8 +656,9 @@ mod tests {
             "<h2>Stays <span class=\"quiet\">2</span></h2>",
             "<h2>Protected <span class=\"quiet\">1</span></h2>",
             "<h2>Does not succeed <span class=\"quiet\">1</span></h2>",
-            "<input type=\"checkbox\" name=\"allowDestroy\" value=\"database-4\">",
+            "<input type=\"checkbox\" name=\"allowDestroy\" value=\"00000000-0000-0000-0000-000000000004\">",
             "<input type=\"hidden\" name=\"workload\" value=\"web\">",
+            "<input type=\"hidden\" name=\"key\" value=\"0189\">",
         ] {
             assert!(page.contains(expect), "{expect}: {page}");
         }
@@ -571,12 +667,36 @@ mod tests {
     }
 
     #[test]
+    fn of_two_resources_with_one_name_each_has_a_box_of_its_own_with_its_workload() {
+        let protected = |number: u128, workload: &str| {
+            foreseen_as(Prospect::Failed, Some(Code::EnvironmentProtected), release_of(number, workload))
+        };
+        let page = page_of(vec![protected(1, "web"), protected(2, "worker")]).into_string();
+        for (number, workload) in [(1, "web"), (2, "worker")] {
+            let expect = format!(
+                "name=\"allowDestroy\" value=\"{}\"><span>db <small>postgres · {workload}</small></span>",
+                id(number)
+            );
+            assert!(page.contains(&expect), "{expect}: {page}");
+        }
+    }
+
+    #[test]
+    fn a_form_that_is_sent_again_is_the_same_request_unless_something_else_is_ticked() {
+        let sent = |key: &str| Sent(vec![("key".to_owned(), key.to_owned())]);
+        assert_eq!(sent("k").key("teardown [1]"), sent("k").key("teardown [1]"));
+        assert_ne!(sent("k").key("teardown [1]"), sent("k").key("teardown [1, 2]"));
+        assert_eq!((sent("").key("x"), Sent(Vec::new()).key("x")), (None, None));
+    }
+
+    #[test]
     fn names_are_shown_as_text() {
         let hostile = |status: &str| Operation { resource: HOSTILE.to_owned(), ..operation(1, status, &[]) };
-        assert_escaped(&cancel_page(&deployment("InProgress"), &[hostile("Running")], now(), &links));
+        assert_escaped(&cancel_page_of(&deployment("InProgress"), &[hostile("Running")], &[], false));
         assert_escaped(&retry_page(&deployment("Failed"), &[hostile("Failed")], "k", &links));
         let protected = Some(Code::EnvironmentProtected);
-        assert_escaped(&page_of(vec![foreseen_as(Prospect::Failed, protected, hostile("Failed"))]));
+        let hostile_release = Operation { resource: HOSTILE.to_owned(), ..release_of(1, "web") };
+        assert_escaped(&page_of(vec![foreseen_as(Prospect::Failed, protected, hostile_release)]));
         let reason = Some(Reason { text: HOSTILE.to_owned(), ..Reason::default() });
         let told = Operation { reason, ..operation(1, "Succeeded", &[]) };
         assert_escaped(&page_of(vec![foreseen_as(Prospect::Destroyed, None, told)]));

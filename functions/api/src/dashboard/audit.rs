@@ -53,7 +53,8 @@ async fn list(
     let today = now.to_zoned(TimeZone::UTC).date();
     let day = asked.day(today)?;
     let cursor = given(&asked.cursor).map(str::to_owned);
-    let live = cursor.is_none() && day == today;
+    // A filter may read a month back.
+    let live = cursor.is_none() && day == today && asked.path(day) == ListQuery::default().path(day);
     let (events, next) = app.engine.audit_events(&caller, &asked.filter(day)?, cursor, ON_A_PAGE).await?;
     let older = more(&app, &asked.path(day), next.as_deref());
     let body = view(&events, &asked, day, today, &older, now, &|path| href(&app, path));

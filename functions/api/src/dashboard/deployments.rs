@@ -163,7 +163,7 @@ fn row(deployment: &Deployment, now: Timestamp, to: Links<'_>) -> Markup {
             td { @if progress.all > 0 { (progress) (progress.bar()) } }
             td.number { (running_time(deployment, now)) }
             td { (when(deployment.created_at, now)) small { (deployment.requested_by) } }
-            td { @if let Some(commit) = &deployment.commit_id { code title=(commit) { (beginning(commit)) } } }
+            td { @if let Some(commit) = &deployment.commit_id { code title=(commit) { (beginning(commit, COMMIT)) } } }
         }
     }
 }
@@ -186,10 +186,10 @@ pub(super) fn short_id(id: impl std::fmt::Display) -> String {
     id.get(id.len().saturating_sub(SHORT)..).unwrap_or(&id).to_owned()
 }
 
-/// As much of a commit's id as people look at.
-fn beginning(commit: &str) -> String {
-    let mut letters = commit.chars();
-    let beginning: String = letters.by_ref().take(COMMIT).collect();
+/// A text, or so many letters of it.
+pub(super) fn beginning(text: &str, most: usize) -> String {
+    let mut letters = text.chars();
+    let beginning: String = letters.by_ref().take(most).collect();
     if letters.next().is_some() { format!("{beginning}…") } else { beginning }
 }
 
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn of_a_long_commit_the_beginning_is_shown() {
-        let check = |commit: &str, expect: &str| assert_eq!(beginning(commit), expect);
+        let check = |commit: &str, expect: &str| assert_eq!(beginning(commit, COMMIT), expect);
         check("v1", "v1");
         check("123456789012", "123456789012");
         check("1234567890123", "123456789012…");

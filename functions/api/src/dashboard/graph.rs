@@ -22,8 +22,8 @@ const SWEEPS: usize = 4;
 /// The most lines that are drawn: with more nobody sees one, and the page is too long.
 const MAX_LINES: usize = 1_500;
 /// Letters that fit into a node.
-const LABEL: usize = 20;
-const DETAIL: usize = 26;
+const LABEL: usize = 18;
+const DETAIL: usize = 24;
 
 /// A node.
 pub(super) struct Node {

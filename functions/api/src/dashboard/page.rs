@@ -85,10 +85,9 @@ pub(super) fn render(page: Page<'_>) -> Response {
 
 /// A document as an answer, with what keeps a browser from doing more with it than we mean.
 pub(super) fn answer(status: StatusCode, document: Markup) -> Response {
-    let headers: [(HeaderName, &str); 4] = [
+    let headers: [(HeaderName, &str); 3] = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
     ];
     (status, headers, document.into_string()).into_response()
@@ -152,7 +151,6 @@ pub(super) fn asset(version: &str, file: &str) -> Result<Response, Refused> {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
     Ok((headers, content).into_response())
 }

@@ -103,7 +103,7 @@ async fn teardown(
     let workload = query.workload.map(WorkloadName::new).transpose();
     let workload = workload.map_err(|error| Refused::new(Code::NameInvalid, error.to_string()))?;
     let allow_destroy = query.allow_destroy.as_deref().map(split).unwrap_or_default();
-    let request = TeardownRequest { environment, application, workload, allow_destroy };
+    let request = TeardownRequest { environment, application, workload, allow_destroy, idempotency: None };
     if query.dry_run == Some(true) {
         let run = app.engine.dry_run_teardown(&caller, request).await?;
         return Ok(Json(DryRunView::from(run)).into_response());

@@ -11,7 +11,7 @@ use conductor_domain::log::Level;
 use conductor_domain::operation::{Changes, During, Failure, InFlight};
 use conductor_engine::port::{Clock, Objects, StoreError};
 use conductor_engine::{Causes, Control, Error, Interruption, Job, JobOutcome, Produced, Ran};
-use conductor_terraform::events::Event;
+use conductor_terraform::events::{Body, Event};
 use conductor_terraform::prepared::{self, PrepareError};
 use conductor_terraform::process::{Control as Signal, Status};
 use conductor_terraform::run::{self, Action, Applied, Outcome, RunError, RunRequest, UpdateRule};
@@ -27,6 +27,9 @@ use super::{LOCK_TIMEOUT, Terraforming, millis, words};
 use crate::fault::{self, Fault};
 use crate::state;
 use heard::Heard;
+
+/// Terraform's last word of a state that it could not store.
+const NOT_STORED: &str = "Failed to persist state to backend";
 
 /// One run of one job.
 pub struct Attempt<'a> {
@@ -47,6 +50,8 @@ pub struct Attempt<'a> {
     killed: bool,
     /// True where a terraform of it may have left its lock.
     lock_left: bool,
+    /// True where all is known that is secret of what it has made.
+    secrets_known: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -72,6 +77,7 @@ impl<'a> Attempt<'a> {
             there: BTreeSet::new(),
             killed: false,
             lock_left: false,
+            secrets_known: true,
         }
     }
 
@@ -182,19 +188,19 @@ impl<'a> Attempt<'a> {
         let Heard { changes, late, .. } = heard;
         self.ran += self.here.clock.monotonic().saturating_sub(began);
         let outcome = outcome.map_err(|RunError::Process(error)| fault::not_ended(error))?;
-        let is_quiet = late.is_empty() && matches!(outcome, Outcome::Applied(_));
-        if changes && !is_quiet {
-            self.learn().await;
-        }
-        // That `init` is asked for is no error: it runs then.
-        if !matches!(&outcome, Outcome::Failed(failure) if failure.needs_init()) {
-            late.iter().for_each(|event| self.lines.event(event));
-        }
         let (killed, lock_left) = match &outcome {
             Outcome::Failed(failure) => (failure.killed, failure.lock_left),
             Outcome::Interrupted(interruption) => (interruption.killed, interruption.lock_left),
             Outcome::Applied(_) | Outcome::WouldReplace { .. } => (false, false),
         };
+        let is_quiet = late.is_empty() && matches!(outcome, Outcome::Applied(_));
+        if changes && !is_quiet {
+            self.secrets_known = self.learn(!killed && !late.iter().any(is_not_stored)).await;
+        }
+        // That `init` is asked for is no error: it runs then.
+        if !matches!(&outcome, Outcome::Failed(failure) if failure.needs_init()) {
+            self.tell(&late);
+        }
         if killed {
             self.lines.say(Level::Warn, "terraform was killed: what it did last may not be in the state");
         }
@@ -203,18 +209,36 @@ impl<'a> Attempt<'a> {
         Ok(outcome)
     }
 
-    /// Learns what is secret of what this run has made: terraform has stored it by now, and its errors may quote it.
-    async fn learn(&mut self) {
-        let unstored = run::errored_state(self.ready.folder.path()).and_then(|file| std::fs::read(file).ok());
-        if let Some(state) = unstored.and_then(|content| states::parse(&content).ok()) {
+    /// Says terraform's diagnostics, or only that there are some.
+    fn tell(&self, diagnostics: &[Event]) {
+        for event in diagnostics {
+            if self.secrets_known {
+                self.lines.event(event);
+            } else {
+                self.lines.event(&words::withheld_event(event));
+            }
+        }
+    }
+
+    /// Learns what is secret of what this run has made: terraform's errors may quote it. True where all of it is known
+    /// then: from the state that terraform could not store, or, where it has stored all, from the state itself.
+    async fn learn(&mut self, is_stored: bool) -> bool {
+        let unstored = run::errored_state(self.ready.folder.path());
+        let content = unstored.as_ref().and_then(|file| std::fs::read(file).ok());
+        if let Some(state) = content.and_then(|content| states::parse(&content).ok()) {
             self.ready.masker.learn(state.secrets.iter());
+            return true;
         }
         // A terraform that reads it would be stopped at once.
         if self.ready.object().is_none() && self.is_told_to_stop() {
-            return;
+            return false;
         }
-        if let Err(fault) = self.ready.read(&mut self.signal).await {
-            tracing::warn!(detail = fault.failure.detail, "what is secret in the state is not known");
+        match self.ready.read(&mut self.signal).await {
+            Ok(_) => is_stored && unstored.is_none(),
+            Err(fault) => {
+                tracing::warn!(detail = fault.failure.detail, "what is secret in the state is not known");
+                false
+            }
         }
     }
 
@@ -251,6 +275,7 @@ impl<'a> Attempt<'a> {
             }
             Outcome::Failed(failure) => {
                 let passes = transient::passes(&failure.diagnostics, &failure.stderr);
+                let failure = if self.secrets_known { failure } else { words::withheld(&failure) };
                 Fault { failure: words::failure(&failure, &self.ready.masker), passes }.into()
             }
         }
@@ -334,6 +359,11 @@ fn action(during: During, is_there: bool) -> Option<Action> {
     }
 }
 
+/// Whether terraform says that it could not store its state.
+fn is_not_stored(event: &Event) -> bool {
+    matches!(&event.body, Body::Diagnostic(diagnostic) if diagnostic.summary == NOT_STORED)
+}
+
 fn interrupted(finished: u32) -> JobOutcome {
     JobOutcome::Interrupted(Interruption { in_flight: Vec::new(), finished })
 }
@@ -342,4 +372,23 @@ fn unstored(error: StoreError) -> Fault {
     let error = Error::from(error);
     tracing::warn!(error = %Causes(&error), "what an update must leave alone is not known");
     Fault { passes: !error.is_permanent(), failure: error.refusal().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_state_that_was_not_stored_is_told_from_other_errors() {
+        let check = |kind: &str, summary: &str, expect: bool| {
+            let event = json!({"@level": "error", "@message": summary, "type": kind,
+                               "diagnostic": {"severity": "error", "summary": summary, "detail": ""}});
+            assert_eq!(is_not_stored(&Event::parse(event.to_string().as_bytes())), expect, "{kind}: {summary}");
+        };
+        check("diagnostic", "Failed to persist state to backend", true);
+        check("diagnostic", "Failed to save state", false);
+        check("log", "Failed to persist state to backend", false);
+    }
 }

@@ -9,6 +9,8 @@ use conductor_terraform::events::{Body, Event, Hook, Severity};
 use conductor_terraform::mask::Masker;
 use jiff::Timestamp;
 
+use super::words;
+
 /// Where the lines of one run go.
 pub struct Lines {
     log: Log,
@@ -53,7 +55,7 @@ fn line(event: &Event, masker: &Masker, now: Timestamp) -> Option<Line> {
     (!message.is_empty()).then(|| Line {
         at: event.at.parse().unwrap_or(now),
         level: level(event),
-        address: event.address().map(|address| masker.apply(address)),
+        address: event.address().map(|address| words::address(address, masker)),
         elapsed_seconds,
         message,
     })
@@ -136,6 +138,18 @@ mod tests {
         assert_eq!((line.at.to_string(), line.address), (NOW.to_owned(), None));
         let line = check(json!({"@timestamp": "yesterday", "@message": "m", "type": "new"}), Level::Info, "m");
         assert_eq!(line.at.to_string(), NOW);
+    }
+
+    #[test]
+    fn an_address_is_masked_and_then_shortened() {
+        let key = "hunter2-hunter2".repeat(100);
+        let resource = json!({"addr": format!("a.b[\"{key}\"]")});
+        let event = json!({"@level": "info", "@message": "m", "type": "apply_start", "hook": {"resource": resource}});
+        let address = check(event, Level::Info, "m").address.expect("an address");
+        assert!(address.len() <= 1024, "{}", address.len());
+        assert!(address.starts_with("a.b[\"(sensitive)(sensitive)"), "{address}");
+        assert!(address.ends_with(" … (shortened)"), "{address}");
+        assert!(!address.contains("hunter2"), "{address}");
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use conductor_domain::log::MAX_STEPS;
 use conductor_domain::operation::MAX_OPERATIONS;
+
+use super::write::MAX_LINES;
 
 /// How far a reader is in the log of one operation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -121,6 +124,9 @@ impl FromStr for LogPosition {
         while !numbers.0.as_slice().is_empty() {
             before = known(before + known(numbers.next()?)?)?;
             let place = Place { steps: numbers.next()?, lines: numbers.next()? };
+            if place.steps as usize > 2 * MAX_STEPS || place.lines > MAX_LINES + 1 {
+                return Err(LogPositionError);
+            }
             position.places.insert(before, place);
         }
         Ok(position)
@@ -144,7 +150,7 @@ mod tests {
         let place = |steps, lines| Place { steps, lines };
         check(&LogPosition {
             whole: BTreeSet::from([0, 1, 2, 7, 9, 10]),
-            places: BTreeMap::from([(3, place(1, 0)), (8, place(400, 9_999)), (500, place(3, u32::MAX))]),
+            places: BTreeMap::from([(3, place(1, 0)), (8, place(400, 9_999)), (500, place(3, MAX_LINES + 1))]),
         });
     }
 
@@ -160,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_no_log_gave_is_refused() {
-        for text in ["!", "B", "BB", "_", "________", "A%", "BA__f", "ABA"] {
+        for text in ["!", "B", "BB", "_", "________", "A%", "BA__f", "ABA", "ABB______D"] {
             assert_eq!(text.parse::<LogPosition>(), Err(LogPositionError), "{text}");
         }
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use conductor_domain::deployment::{Deployment, DeploymentStatus};
 use conductor_domain::ids::{DeploymentId, OperationId};
-use conductor_domain::log::{Archive, Chunk, Level, Line, Step};
+use conductor_domain::log::{Chunk, Level, Line, Step};
 use conductor_domain::operation::Operation;
 use conductor_domain::principal::Caller;
 use conductor_domain::{Code, Refusal};
 use futures::future::try_join_all;
+use futures::lock::Mutex;
 
 use super::position::{LogPosition, Place};
 use crate::port::{Clock, Objects, Ports, Records, StoreError};
@@ -20,7 +21,9 @@ use crate::{Engine, Error};
 /// A read ends once it has so many lines.
 const ENOUGH: usize = 1_000;
 /// Chunks of a run that are read at once.
-const CHUNKS: u32 = 32;
+const CHUNKS: u32 = 8;
+/// Parts of an archive that a reader keeps.
+const PARTS: usize = 8;
 /// Runs that are read at a time.
 const AT_ONCE: usize = 16;
 /// How often a reader that has everything looks again: at what runs, and at all records of the deployment.
@@ -65,8 +68,8 @@ pub struct LogReader<P: Ports> {
     deployment: DeploymentId,
     filter: LogFilter,
     position: LogPosition,
-    /// The lines that are archived, of the runs that were asked for.
-    archived: BTreeMap<String, Arc<Vec<Chunk>>>,
+    /// Parts of the archive that were lately read.
+    archived: Mutex<VecDeque<(String, Arc<Vec<Chunk>>)>>,
     seen: Option<Seen>,
 }
 
@@ -106,7 +109,7 @@ impl<P: Ports> Engine<P> {
             deployment: id,
             filter,
             position: after,
-            archived: BTreeMap::new(),
+            archived: Mutex::default(),
             seen: None,
         };
         let seen = reader.look().await?;
@@ -191,13 +194,12 @@ impl<P: Ports> LogReader<P> {
         let tracks = self.tracks(seen);
         let open: Vec<&Track<'_>> =
             tracks.iter().filter(|track| !self.position.whole.contains(&track.number)).collect();
-        self.fetch_archive(&seen.deployment, &open).await?;
         let mut told: Vec<(usize, Told, bool)> = Vec::new();
         let mut count = 0;
         for some in open.chunks(AT_ONCE) {
             let mut reads = Vec::with_capacity(some.len());
             for track in some {
-                reads.push(self.tell(seen, track));
+                reads.push(self.tell(seen, track, ENOUGH / some.len()));
             }
             for (track, (lines, whole)) in some.iter().zip(try_join_all(reads).await?) {
                 count += lines.len();
@@ -234,13 +236,13 @@ impl<P: Ports> LogReader<P> {
         own.into_iter().chain(operations).collect()
     }
 
-    /// Everything of a track from its place on, or a good part of it; and whether that is all there will ever be.
-    async fn tell(&self, seen: &Seen, track: &Track<'_>) -> Result<(Told, bool), Error> {
+    /// Everything of a track from its place on, or enough of it; and whether that is all there will ever be.
+    async fn tell(&self, seen: &Seen, track: &Track<'_>, enough: usize) -> Result<(Told, bool), Error> {
         let mut place = self.position.places.get(&track.number).copied().unwrap_or_default();
         let mut told = Told::new();
         loop {
             if let Some(epoch) = epoch_at(track.steps, place) {
-                let chunks = self.chunks(seen, track.number, epoch, place.lines + 1).await?;
+                let chunks = self.chunks(seen, track.number, epoch, place.lines.saturating_add(1)).await?;
                 let more = !chunks.is_empty();
                 for chunk in chunks {
                     let first = chunk.last + 1 - chunk.lines.len() as u32;
@@ -251,7 +253,7 @@ impl<P: Ports> LogReader<P> {
                         }
                     }
                 }
-                if more && told.len() >= ENOUGH {
+                if more && told.len() >= enough {
                     return Ok((told, false));
                 }
                 if more {
@@ -273,9 +275,12 @@ impl<P: Ports> LogReader<P> {
     /// The next chunks of a run, from the table or from the archive.
     async fn chunks(&self, seen: &Seen, operation: u32, epoch: u64, line: u32) -> Result<Vec<Chunk>, Error> {
         if let Some(archive) = &seen.deployment.log {
-            let of_run = |chunk: &&Chunk| chunk.operation == operation && chunk.epoch == epoch && chunk.last >= line;
-            let parts = parts(archive, operation).filter_map(|object| self.archived.get(object));
-            return Ok(parts.flat_map(|chunks| chunks.iter().filter(of_run).cloned()).collect());
+            let Some(part) = archive.parts.iter().find(|part| part.last >= (operation, epoch, line)) else {
+                return Ok(Vec::new());
+            };
+            let chunks = self.part(&part.object).await?;
+            let wanted = |chunk: &&Chunk| chunk.operation == operation && chunk.epoch == epoch && chunk.last >= line;
+            return Ok(chunks.iter().filter(wanted).take(CHUNKS as usize).cloned().collect());
         }
         let set = Set::Run(self.deployment, operation, epoch, line);
         let page = self.engine.records.list(self.caller.organisation(), &set, None, Some(CHUNKS)).await?;
@@ -284,21 +289,21 @@ impl<P: Ports> LogReader<P> {
         Ok(chunks?)
     }
 
-    async fn fetch_archive(&mut self, deployment: &Deployment, open: &[&Track<'_>]) -> Result<(), Error> {
-        let Some(archive) = &deployment.log else { return Ok(()) };
-        for track in open {
-            for object in parts(archive, track.number) {
-                if self.archived.contains_key(object) {
-                    continue;
-                }
-                let missing = || StoreError::Unreadable(format!("the archive {object} is gone"));
-                let content = self.engine.vault.get(object).await?.ok_or_else(missing)?;
-                let unreadable = |error: serde_json::Error| StoreError::Unreadable(format!("{object}: {error}"));
-                let chunks: Vec<Chunk> = serde_json::from_slice(&content).map_err(unreadable)?;
-                self.archived.insert(object.clone(), Arc::new(chunks));
-            }
+    async fn part(&self, object: &str) -> Result<Arc<Vec<Chunk>>, Error> {
+        let known = |parts: &VecDeque<(String, Arc<Vec<Chunk>>)>| {
+            parts.iter().find(|(name, _)| name == object).map(|(_, chunks)| chunks.clone())
+        };
+        let mut parts = self.archived.lock().await;
+        if let Some(chunks) = known(&parts) {
+            return Ok(chunks);
         }
-        Ok(())
+        let missing = || StoreError::Unreadable(format!("the archive {object} is gone"));
+        let content = self.engine.vault.get(object).await?.ok_or_else(missing)?;
+        let unreadable = |error: serde_json::Error| StoreError::Unreadable(format!("{object}: {error}"));
+        let chunks: Arc<Vec<Chunk>> = Arc::new(serde_json::from_slice(&content).map_err(unreadable)?);
+        parts.truncate(PARTS - 1);
+        parts.push_front((object.to_owned(), chunks.clone()));
+        Ok(chunks)
     }
 
     /// The lines of all tracks by time, without changing the order within one.
@@ -328,10 +333,4 @@ impl<P: Ports> LogReader<P> {
 fn epoch_at(steps: &[Step], place: Place) -> Option<u64> {
     let last = (place.steps as usize).checked_sub(1)?;
     steps.get(last)?.epoch
-}
-
-/// The objects that may have lines of an operation.
-fn parts(archive: &Archive, operation: u32) -> impl Iterator<Item = &String> {
-    let parts = archive.parts.iter().filter(move |part| (part.first..=part.last).contains(&operation));
-    parts.map(|part| &part.object)
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use conductor_domain::log::{Chunk, KEPT, Level, Line};
+use conductor_domain::operation::Lease;
 use futures::lock::Mutex as AsyncMutex;
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -15,12 +16,15 @@ use crate::{Causes, Error};
 
 /// Time between two chunks of a run: a line waits this long at most.
 const BATCH_EVERY: Duration = Duration::from_millis(200);
+/// Time between two chunks where more waits.
+const TURN: Duration = Duration::from_millis(5);
 /// The size from which a chunk is full, in bytes.
 const MAX_CHUNK: usize = 16 * 1024;
-/// The longest message, in bytes.
+/// The longest message, in bytes, and the longest address.
 const MAX_MESSAGE: usize = 8 * 1024;
+const MAX_ADDRESS: usize = 1024;
 /// The most lines of a run, and their bytes; what is said after that is counted.
-const MAX_LINES: u32 = 10_000;
+pub(super) const MAX_LINES: u32 = 10_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// What a line takes beside its message, about.
 const OVERHEAD: usize = 64;
@@ -58,14 +62,16 @@ impl Log {
 
     /// Any line. One that is too long is shortened; too many are counted and left out.
     pub fn line(&self, mut line: Line) {
-        shorten(&mut line.message);
+        shorten(&mut line.message, MAX_MESSAGE);
+        line.address.iter_mut().for_each(|address| shorten(address, MAX_ADDRESS));
+        let size = size(&line);
         let mut said = self.said();
         if said.lines >= MAX_LINES || said.bytes >= MAX_BYTES {
             said.left_out += 1;
             return;
         }
         said.lines += 1;
-        said.bytes += line.message.len() + OVERHEAD;
+        said.bytes += size;
         said.waiting.push_back(line);
         drop(said);
         self.0.news.notify_one();
@@ -90,11 +96,11 @@ impl Log {
     /// As many waiting lines as make a chunk.
     fn take(&self) -> Vec<Line> {
         let mut said = self.said();
-        let (mut lines, mut size) = (Vec::new(), 0);
-        while size < MAX_CHUNK
+        let (mut lines, mut full) = (Vec::new(), 0);
+        while full < MAX_CHUNK
             && let Some(line) = said.waiting.pop_front()
         {
-            size += line.message.len() + OVERHEAD;
+            full += size(&line);
             lines.push(line);
         }
         lines
@@ -107,11 +113,15 @@ impl std::fmt::Debug for Log {
     }
 }
 
-fn shorten(message: &mut String) {
-    if message.len() > MAX_MESSAGE {
-        let end = (0..=MAX_MESSAGE).rev().find(|index| message.is_char_boundary(*index)).unwrap_or(0);
-        message.truncate(end);
-        message.push_str(" … (shortened)");
+fn size(line: &Line) -> usize {
+    line.message.len() + line.address.as_ref().map_or(0, String::len) + OVERHEAD
+}
+
+fn shorten(text: &mut String, most: usize) {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str(" … (shortened)");
     }
 }
 
@@ -138,11 +148,11 @@ impl Writer {
         &self.log
     }
 
-    /// Writes what is said, as long as it is polled and the lease is ours.
+    /// Writes what is said, as long as it is polled, the lease is ours and the store takes it.
     pub async fn run<P: Ports>(&self, keeper: &Keeper<'_, P>) {
         loop {
             self.log.0.news.notified().await;
-            if let Err(Error::Conflict) = self.write_until(keeper, || true).await {
+            if self.write_until(keeper, || true).await.is_err() {
                 futures::future::pending::<()>().await;
             }
             keeper.engine.clock.sleep(BATCH_EVERY).await;
@@ -162,7 +172,7 @@ impl Writer {
         loop {
             match self.write(keeper).await {
                 Err(Error::Conflict) => return Err(Error::Conflict),
-                Err(error) if may() => {
+                Err(error) if !error.is_permanent() && may() => {
                     tracing::warn!(error = %Causes(&error), "lines of a log were not written; trying again");
                     keeper.engine.pause(&mut tries).await;
                 }
@@ -182,17 +192,15 @@ impl Writer {
                 return Ok(());
             }
             let last = written.lines + written.unsure.len() as u32;
-            match keeper
-                .commit(|lease, now| Chunk {
-                    deployment: lease.deployment,
-                    operation: lease.operation,
-                    epoch: lease.epoch,
-                    last,
-                    lines: written.unsure.clone(),
-                    expires_at: now + KEPT,
-                })
-                .await
-            {
+            let chunk = |lease: &Lease| Chunk {
+                deployment: lease.deployment,
+                operation: lease.operation,
+                epoch: lease.epoch,
+                last,
+                lines: written.unsure.clone(),
+                expires_at: lease.heartbeat_at + KEPT,
+            };
+            match keeper.beat_with(chunk).await {
                 Ok(()) => {}
                 // It was written and the answer to that was lost, or a heartbeat's was, or somebody wrote into the lease.
                 Err(Error::Conflict) => {
@@ -205,6 +213,8 @@ impl Writer {
             }
             written.lines = last;
             written.unsure.clear();
+            // Heartbeats that have more to say have their turn.
+            keeper.engine.clock.sleep(TURN).await;
         }
     }
 }

@@ -279,6 +279,7 @@ fn teardown(ask: &Ask) -> Option<TeardownRequest> {
         application: named(application),
         workload: workload.as_deref().map(named),
         allow_destroy: Vec::new(),
+        idempotency: None,
     })
 }
 

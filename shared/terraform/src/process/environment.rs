@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 
 /// Where `local-exec` and `external` find programs, if nothing else is said.
-const SEARCH: &str = "/usr/bin:/bin";
+pub(crate) const SEARCH: &str = "/usr/bin:/bin";
 
 /// What terraform's environment holds beside what every run needs. Nothing of this process's own environment is in it,
 /// and credentials are not meant for it: they stand in a file of the work folder.

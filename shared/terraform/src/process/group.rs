@@ -3,6 +3,8 @@
 //! A thread of its own does both, for two reasons. The kernel sends `PR_SET_PDEATHSIG` when the *thread* that forked
 //! ends, and a thread of the async runtime may end at any time; this one lives for as long as the child. And it can wait
 //! without reaping: until the group is cleared, the dead leader keeps the group's id from being used again.
+//!
+//! Terraform is started here, and a provider that is kept ([`crate::provider`]).
 #![allow(clippy::disallowed_methods, reason = "the one place that starts processes, and waits against the clock")]
 
 use std::collections::BTreeMap;
@@ -34,30 +36,30 @@ const POLL: Duration = Duration::from_millis(5);
 const BUSY_RETRIES: u32 = 8;
 
 /// What to start.
-pub(super) struct Launch {
-    pub(super) binary: PathBuf,
-    pub(super) argv: Vec<OsString>,
-    pub(super) variables: BTreeMap<OsString, OsString>,
-    pub(super) work: PathBuf,
+pub(crate) struct Launch {
+    pub(crate) binary: PathBuf,
+    pub(crate) argv: Vec<OsString>,
+    pub(crate) variables: BTreeMap<OsString, OsString>,
+    pub(crate) work: PathBuf,
 }
 
 /// A process that was started. Dropping `group` kills it.
-pub(super) struct Running {
-    pub(super) group: Group,
-    pub(super) stdout: ChildStdout,
-    pub(super) stderr: ChildStderr,
-    pub(super) ended: oneshot::Receiver<Ended>,
+pub(crate) struct Running {
+    pub(crate) group: Group,
+    pub(crate) stdout: ChildStdout,
+    pub(crate) stderr: ChildStderr,
+    pub(crate) ended: oneshot::Receiver<Ended>,
 }
 
 /// A process that has ended.
-pub(super) struct Ended {
-    pub(super) status: io::Result<ExitStatus>,
+pub(crate) struct Ended {
+    pub(crate) status: io::Result<ExitStatus>,
     /// Processes of its group that live although they were killed.
-    pub(super) left: Vec<i32>,
+    pub(crate) left: Vec<i32>,
 }
 
 /// A process group, for as long as its id is its own.
-pub(super) struct Group(Arc<Leader>);
+pub(crate) struct Group(Arc<Leader>);
 
 struct Leader {
     pid: Pid,
@@ -66,13 +68,40 @@ struct Leader {
 
 impl Group {
     /// SIGTERM to the leader alone.
-    pub(super) fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.0.unless_reaped(|pid| kill(pid, Signal::SIGTERM));
     }
 
     /// SIGKILL to all.
-    pub(super) fn kill(&self) {
-        self.0.unless_reaped(|pid| killpg(pid, Signal::SIGKILL));
+    pub(crate) fn kill(&self) {
+        self.0.kill();
+    }
+
+    /// What kills it from elsewhere, for as long as its id is its own.
+    pub(crate) fn killer(&self) -> Killer {
+        Killer(Arc::clone(&self.0))
+    }
+
+    /// The leader's id. Where the leader has died, it may be somebody else's by now.
+    pub(crate) fn id(&self) -> i32 {
+        self.0.pid.as_raw()
+    }
+
+    /// Whether the leader runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        let reaped = self.0.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+        !*reaped && waitid(Id::Pid(self.0.pid), flags) == Ok(WaitStatus::StillAlive)
+    }
+}
+
+/// Kills a group when told to, not when it is let go.
+pub(crate) struct Killer(Arc<Leader>);
+
+impl Killer {
+    /// SIGKILL to all.
+    pub(crate) fn kill(&self) {
+        self.0.kill();
     }
 }
 
@@ -83,6 +112,10 @@ impl Drop for Group {
 }
 
 impl Leader {
+    fn kill(&self) {
+        self.unless_reaped(|pid| killpg(pid, Signal::SIGKILL));
+    }
+
     fn unless_reaped(&self, send: impl FnOnce(Pid) -> nix::Result<()>) {
         let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
         if !*reaped && let Err(error) = send(self.pid) {
@@ -99,7 +132,7 @@ impl Leader {
 }
 
 /// Starts it, on a thread that stays with it.
-pub(super) async fn start(launch: Launch) -> io::Result<Running> {
+pub(crate) async fn start(launch: Launch) -> io::Result<Running> {
     let (started, starting) = oneshot::channel();
     thread::Builder::new().name("terraform".to_owned()).spawn(move || supervise(&launch, started))?;
     starting.await.map_err(|_| io::Error::other("the thread that starts terraform has died"))?

@@ -267,6 +267,7 @@ mod tests {
             bytes: object.len() as u64,
             unpacked_bytes: content.len() as u64,
             sha256,
+            program_sha256: None,
         };
         (artifact, Memory { object: object.into(), reads: AtomicUsize::new(0) })
     }

@@ -36,6 +36,9 @@ pub struct Artifact {
     pub bytes: u64,
     /// Size of the files in it.
     pub unpacked_bytes: u64,
+    /// SHA-256 of the program in it, in hex, where it is a provider. One that has none is never kept running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_sha256: Option<String>,
 }
 
 /// What an [`Artifact`] is.

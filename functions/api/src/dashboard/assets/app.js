@@ -5,10 +5,14 @@
 (() => {
   const main = document.getElementById("main");
   const live = document.getElementById("live");
+  // What else is brought up to date: it stands below what is not.
+  const below = document.getElementById("live-below");
   const freshness = document.getElementById("freshness");
   // The server's clock counts: the browser's may be wrong.
   const ahead = main.dataset.now ? Date.parse(main.dataset.now) - Date.now() : 0;
+  // Seconds between two questions: at most where there is no answer, and where nothing changes.
   const SLOWEST = 15;
+  const IDLEST = 60;
 
   // How long something has been going on.
 
@@ -38,18 +42,32 @@
     return node.id ? `#${node.id}` : `${node.nodeName}.${node.classList?.[0] ?? ""}`;
   }
 
+  // Tells whether something has changed beside the time that has passed.
   function renew(old, fresh) {
     if (old.nodeType !== Node.ELEMENT_NODE) {
-      if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
-      return;
+      if (old.nodeValue === fresh.nodeValue) return false;
+      old.nodeValue = fresh.nodeValue;
+      return true;
     }
+    let changed = false;
     const kept = (name) => old.nodeName === "DETAILS" && name === "open";
     for (const { name } of [...old.attributes]) {
-      if (!fresh.hasAttribute(name) && !kept(name)) old.removeAttribute(name);
+      if (fresh.hasAttribute(name) || kept(name)) continue;
+      old.removeAttribute(name);
+      changed = true;
     }
     for (const { name, value } of fresh.attributes) {
-      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+      if (old.getAttribute(name) === value) continue;
+      old.setAttribute(name, value);
+      changed = true;
     }
+    const ages = old.nodeName === "TIME" || old.hasAttribute("data-since");
+    const inside = renewChildren(old, fresh);
+    return changed || (inside && !ages);
+  }
+
+  function renewChildren(old, fresh) {
+    let changed = false;
     const named = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
     // How many of each kind are still to come.
     const wanted = new Map();
@@ -59,6 +77,7 @@
       const gone = next;
       next = next.nextSibling;
       gone.remove();
+      changed = true;
     }
     for (const child of [...fresh.childNodes]) {
       // What is no longer wanted goes first, so that what comes after it is found and stays.
@@ -67,19 +86,27 @@
       const there = child.id ? named.get(child.id) : next && kind(next) === kind(child) && next;
       if (!there) {
         old.insertBefore(document.importNode(child, true), next);
+        changed = true;
         continue;
       }
-      if (there === next) next = next.nextSibling;
-      else old.insertBefore(there, next);
-      renew(there, child);
+      if (there === next) {
+        next = next.nextSibling;
+      } else {
+        old.insertBefore(there, next);
+        changed = true;
+      }
+      if (renew(there, child)) changed = true;
     }
     while (next) drop();
+    return changed;
   }
 
   // Asking for the page again.
 
   let timer = 0;
   let failures = 0;
+  // How often in turn nothing had changed.
+  let idle = 0;
   let last = 0;
   let asking = false;
   let wanted = false;
@@ -94,6 +121,12 @@
   function plan(seconds) {
     clearTimeout(timer);
     timer = setTimeout(ask, seconds * 1000);
+  }
+
+  function interval() {
+    const every = told ? SLOWEST : Number(live.dataset.every || 3);
+    if (failures > 0) return Math.min(Math.max(SLOWEST, every), every * 2 ** failures);
+    return Math.min(IDLEST, every * 1.5 ** idle);
   }
 
   async function ask() {
@@ -111,7 +144,9 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.getElementById("live");
       if (!fresh) throw new Error("not this page");
-      renew(live, fresh);
+      const rest = below && page.getElementById("live-below");
+      const changed = [renew(live, fresh), rest && renew(below, rest)];
+      idle = changed.includes(true) ? 0 : idle + 1;
       // What the script writes itself is not in what came.
       tick();
       document.title = page.title;
@@ -125,8 +160,7 @@
     asking = false;
     if (wanted) return plan(1);
     if (live.dataset.done !== undefined && failures === 0) return;
-    const every = told ? SLOWEST : Number(live.dataset.every || 3);
-    plan(Math.min(Math.max(SLOWEST, every), every * 2 ** failures));
+    plan(interval());
   }
 
   // Soon, but at most once a second.
@@ -135,18 +169,30 @@
     else plan(Math.max(0, (last + 1000 - Date.now()) / 1000));
   }
 
+  // Where something may have changed; what has ended does not change.
   function look() {
     if (live.dataset.done === undefined || failures > 0) hurry();
+  }
+
+  // Somebody is there: as often as at first again.
+  function wake() {
+    if (idle === 0) return;
+    idle = 0;
+    if (asking || live.dataset.done !== undefined) return;
+    plan(Math.max(0, interval() - (Date.now() - last) / 1000));
   }
 
   if (live && main.dataset.live !== undefined) {
     if (live.dataset.done === undefined) {
       say("Live");
-      plan(Number(live.dataset.every || 3));
+      plan(interval());
     }
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) look();
+      if (document.hidden) return;
+      idle = 0;
+      look();
     });
+    for (const kind of ["pointerdown", "keydown", "scroll"]) document.addEventListener(kind, wake, { passive: true });
     window.addEventListener("online", look);
     window.addEventListener("offline", look);
   }
@@ -168,6 +214,7 @@
   let faults = 0;
   // After the last line that is here.
   let cursor = "";
+  let ended = false;
   // Counts the questions, so that answers to earlier ones are dropped.
   let question = 0;
   let coming = [];
@@ -213,7 +260,7 @@
     coming.push(line);
     if (!drawing) drawing = setTimeout(draw, 50);
     // What has no address is about an operation or the deployment: the page has changed.
-    if (!line.address) hurry();
+    if (!line.address) look();
   }
 
   function address() {
@@ -234,16 +281,19 @@
 
   function end() {
     stop();
+    ended = true;
     faults = 0;
     // Who reads that it has ended has all of it.
     clearTimeout(drawing);
     draw();
     state.textContent = "The log has ended.";
-    hurry();
+    look();
   }
 
   function listen() {
     stop();
+    // A tab that nobody sees holds no connection; it goes on from its cursor.
+    if (document.hidden) return;
     if (faults >= 5 || !window.EventSource) {
       poll();
       return;
@@ -264,7 +314,7 @@
       // It comes again by itself, unless it was refused; but not for ever.
       if (faults >= 5) {
         listen();
-        hurry();
+        look();
       } else if (source.readyState === EventSource.CLOSED) {
         stop();
         retry = setTimeout(listen, faults * 1000);
@@ -303,6 +353,7 @@
     log.replaceChildren();
     cut.hidden = true;
     cursor = "";
+    ended = false;
     faults = 0;
     state.textContent = "";
     listen();
@@ -332,6 +383,10 @@
     if (faults === 0) return;
     faults = 0;
     listen();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) stop();
+    else if (!ended) listen();
   });
   document.addEventListener("renewed", choices);
   document.getElementById("log-controls").hidden = false;

@@ -1,7 +1,8 @@
 //! `/deployments/{id}`: how far it is, its operations as a graph, over time and one by one, what was asked for, who did
 //! what; and beside it its log, which a script follows.
 //!
-//! It decides nothing. What changes while a deployment runs is in `#live`; the log is not.
+//! It decides nothing. What changes while a deployment runs is in `#live`, and below the log in `#live-below`; the log
+//! is in neither.
 
 mod operations;
 mod progress;
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::Response;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use conductor_domain::audit::AuditEvent;
 use conductor_domain::deployment::{Cancel, CancelOutcome, Deployment, DeploymentStatus, Options, Rollback};
@@ -34,8 +35,8 @@ use crate::price::Prices;
 use crate::problem::Refused;
 use crate::routes::logs;
 
-use operations::Told;
-pub(super) use operations::{explained, failure};
+pub(super) use operations::explained;
+use operations::{Told, are_many, failure};
 pub(super) use progress::{Progress, running_time};
 
 /// Audit events on the page.
@@ -43,8 +44,17 @@ const EVENTS: u32 = 25;
 /// Sent by the script when it wants `#live` alone.
 const LIVE: &str = "x-live";
 
+/// The longest file that a page has itself, in bytes.
+const SHORT_FILE: usize = 8 * 1024;
+const UNREADABLE: &str = "The file cannot be read now.";
+const NOT_PLANNED: &str =
+    "What is sensitive in it is known once its operations are planned; until then it is not shown.";
+
 pub(super) fn routes() -> Router<App> {
-    Router::new().route("/deployments/{id}", get(one)).route("/deployments/{id}/log", get(log))
+    Router::new()
+        .route("/deployments/{id}", get(one))
+        .route("/deployments/{id}/log", get(log))
+        .route("/deployments/{id}/file", get(file_alone))
 }
 
 async fn one(
@@ -86,9 +96,23 @@ async fn log(State(app): State<App>, Asking(caller): Asking, Named(id): Named<St
     let filter = LogFilter { operation: None, level: Level::default() };
     let reader = app.engine.log(&caller, id, filter, LogPosition::default()).await?;
     let rest = href(&app, format!("/v1/deployments/{id}/logs?cursor="));
-    let mut text = logs::text(reader, &rest).await?;
-    text.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(text)
+    logs::text(reader, &rest).await
+}
+
+/// The file of a deployment as text.
+async fn file_alone(
+    State(app): State<App>,
+    Asking(caller): Asking,
+    Named(id): Named<String>,
+) -> Result<Response, Refused> {
+    let view = app.engine.deployment(&caller, parse_id(&id)?).await?;
+    let text = match file(&app, &view.deployment).await {
+        File::Shown(ShownFile::AsSent(text) | ShownFile::Masked(text)) => text,
+        File::Shown(ShownFile::None) => "There is no file.".to_owned(),
+        File::Shown(ShownFile::NotPlanned) => NOT_PLANNED.to_owned(),
+        File::Left | File::Unreadable => UNREADABLE.to_owned(),
+    };
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 
 /// The file of a deployment, as far as the page has it.
@@ -129,11 +153,12 @@ fn page(shown: &Shown<'_>, to: Links<'_>) -> Markup {
     html! {
         (live(shown, to))
         (log_panel(shown.deployment, to))
-        (score(&shown.file))
+        (trail(shown, to))
+        (score(&shown.file, &to(&format!("/deployments/{}/file", shown.deployment.id))))
     }
 }
 
-/// Everything that changes while the deployment runs, but the log.
+/// What changes while the deployment runs, but the log and what is below it.
 fn live(shown: &Shown<'_>, to: Links<'_>) -> Markup {
     let Shown { deployment, operations, now, .. } = shown;
     html! {
@@ -142,11 +167,11 @@ fn live(shown: &Shown<'_>, to: Links<'_>) -> Markup {
             (bar(shown))
             nav.jumps aria-label="On this page" {
                 a href="#operations" { "Operations" }
-                a href="#trail" { "Who did what" }
                 a href="#log-title" { "Log" }
+                a href="#trail" { "Who did what" }
                 @if deployment.score.is_some() { a href="#file" { "The file" } }
             }
-            @if let Some(error) = &deployment.error { (failure(error)) }
+            @if let Some(error) = &deployment.error { (failure(error, are_many(operations))) }
             @if let Some(cancel) = &deployment.cancel { (cancelled(cancel, *now, to)) }
             (facts(known(shown, to)))
             section aria-labelledby="operations" {
@@ -161,10 +186,19 @@ fn live(shown: &Shown<'_>, to: Links<'_>) -> Markup {
                     (operations::table(&told(shown), *now, to))
                 }
             }
+        }
+    }
+}
+
+/// Who did what. The log matters more, and is above it.
+fn trail(shown: &Shown<'_>, to: Links<'_>) -> Markup {
+    let Shown { deployment, trail, is_cut, now, .. } = shown;
+    html! {
+        div #live-below {
             section aria-labelledby="trail" {
                 h2 #trail { "Who did what" }
-                (super::audit::table("Audit events, oldest first", shown.trail, *now, to))
-                @if shown.is_cut {
+                (super::audit::table("Audit events, oldest first", trail, *now, to))
+                @if *is_cut {
                     @let (id, day) = (deployment.id.to_string(), deployment.created_at.strftime("%F").to_string());
                     @let all = query("/audit", &[("day", Some(day.as_str())), ("deployment", Some(id.as_str()))]);
                     p { a href=(to(&all)) { "All that was done for it" } }
@@ -371,13 +405,11 @@ fn log_panel(deployment: &Deployment, to: Links<'_>) -> Markup {
     }
 }
 
-fn score(file: &File) -> Markup {
+fn score(file: &File, alone: &str) -> Markup {
     let (note, text) = match file {
         File::Left | File::Shown(ShownFile::None) => return html! {},
-        File::Unreadable => ("The file cannot be read now.", None),
-        File::Shown(ShownFile::NotPlanned) => {
-            ("What is sensitive in it is known once its operations are planned; until then it is not shown.", None)
-        }
+        File::Unreadable => (UNREADABLE, None),
+        File::Shown(ShownFile::NotPlanned) => (NOT_PLANNED, None),
         File::Shown(ShownFile::AsSent(text)) => ("As it was sent.", Some(text)),
         File::Shown(ShownFile::Masked(text)) => {
             ("What is sensitive in it is masked; so it is written anew, without its comments.", Some(text))
@@ -387,8 +419,10 @@ fn score(file: &File) -> Markup {
         section aria-labelledby="file" {
             h2 #file { "The file" }
             p.quiet { (note) }
-            @if let Some(text) = text {
-                details.file { summary { "Show it" } pre { (text) } }
+            @match text {
+                Some(text) if text.len() <= SHORT_FILE => details.file { summary { "Show it" } pre { (text) } },
+                Some(text) => p { a href=(alone) { "Show it" } " (" (text.len() / 1024) " KiB)" },
+                None => {},
             }
         }
     }
@@ -520,6 +554,7 @@ pub(super) mod tests {
         let (live, log) = page.split_once("<section class=\"log-panel\"").expect("a log");
         assert_eq!(live.matches("<div").count(), live.matches("</div>").count());
         assert!(log.contains("data-src=\"/live/v1/deployments/00000000-0000-0000-0000-000000000001/logs\""), "{log}");
+        assert!(!live.contains("id=\"trail\"") && log.contains("<div id=\"live-below\"><section"), "{log}");
     }
 
     #[test]
@@ -543,6 +578,32 @@ pub(super) mod tests {
         let page = shown_with(&deployment("Succeeded"), &[used], File::Left).into_string();
         assert!(page.contains("<dt>Cost</dt><dd>0.000000 USD</dd>"), "{page}");
         assert!(!shown(&deployment("Succeeded")).into_string().contains("<dt>Cost</dt>"));
+    }
+
+    #[test]
+    fn a_long_file_is_a_page_of_its_own() {
+        let check = |length: usize, expect: &str| {
+            let file = File::Shown(ShownFile::AsSent("x".repeat(length)));
+            let page = shown_with(&deployment("Succeeded"), &[], file).into_string();
+            assert!(page.contains(expect) && page.len() < 100_000, "{length}");
+        };
+        check(SHORT_FILE, "<summary>Show it</summary>");
+        check(SHORT_FILE + 1, "/file\">Show it</a>");
+        check(256 * 1024, "/file\">Show it</a>");
+    }
+
+    #[test]
+    fn the_page_of_200_operations_that_have_all_failed_is_small() {
+        let failed = |number: u32| Operation {
+            resource_id: Some(id(u128::from(number))),
+            error: Some(operations::tests::broken()),
+            ..operation(number, "Failed", &[number / 2])
+        };
+        let operations: Vec<Operation> = (1..=200).map(failed).collect();
+        let deployment = Deployment { error: Some(operations::tests::broken()), ..deployment("Failed") };
+        let page = shown_with(&deployment, &operations, File::Left).into_string();
+        assert!(page.len() < 300_000, "{}", page.len());
+        assert_eq!(page.matches("id=\"op-").count(), 200);
     }
 
     #[test]

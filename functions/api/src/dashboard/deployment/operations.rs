@@ -1,6 +1,6 @@
 //! The operations of a deployment: as a graph, and as a table with everything that is known of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use conductor_domain::operation::{
     Action, Changes, ExecutorKind, Failure, Lease, Operation, OperationStatus, ParameterChange, Reason, WaitingFor,
@@ -8,15 +8,21 @@ use conductor_domain::operation::{
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use crate::dashboard::deployments::beginning;
 use crate::dashboard::graph::{Node, svg};
 use crate::dashboard::page::{badge, class, seconds, value, when, words};
 use crate::dashboard::resources::Links;
 use crate::price::Prices;
 
-/// With more operations than this, only what needs a look is told step by step.
+/// With more operations than this, only what needs a look is told step by step, of so many at most, and in short: the
+/// page is to stay small where all of them have failed.
 const ALL_IN_FULL: usize = 40;
-/// Steps that are told of an operation; its log has all.
+const IN_SHORT: usize = 20;
+/// Steps that are told of an operation, in full and in short; its log has all.
 const STEPS: usize = 12;
+const LAST_STEPS: usize = 3;
+/// Letters of what terraform said, in short.
+const LETTERS: usize = 500;
 /// Columns of the table.
 const COLUMNS: usize = 6;
 
@@ -62,9 +68,27 @@ pub(super) struct Told<'a> {
     pub prices: &'a Prices,
 }
 
+/// Whether there are more operations than can all be told of in full.
+pub(super) fn are_many(operations: &[Operation]) -> bool {
+    operations.len() > ALL_IN_FULL
+}
+
+/// The numbers of those that are told of step by step. Of many: of those that need a look, what failed first.
+fn in_full(operations: &[Operation]) -> BTreeSet<u32> {
+    let mut told: Vec<&Operation> = operations.iter().collect();
+    if are_many(operations) {
+        let failed = |status: OperationStatus| matches!(status, OperationStatus::Failed | OperationStatus::TimedOut);
+        told.retain(|operation| needs_a_look(operation));
+        told.sort_by_key(|operation| !failed(operation.status));
+        told.truncate(IN_SHORT);
+    }
+    told.into_iter().map(|operation| operation.number).collect()
+}
+
 /// All operations, those that need a look in full.
 pub(super) fn table(told: &Told<'_>, now: Timestamp, to: Links<'_>) -> Markup {
-    let many = told.operations.len() > ALL_IN_FULL;
+    let many = are_many(told.operations);
+    let in_full = in_full(told.operations);
     html! {
         // Many have a box of their own, so that the log below them stays near.
         div.tall[many] tabindex=[many.then_some("0")] role=[many.then_some("region")]
@@ -83,11 +107,12 @@ pub(super) fn table(told: &Told<'_>, now: Timestamp, to: Links<'_>) -> Markup {
                 tbody {
                     @for operation in told.operations {
                         (row(operation, told, now, to))
-                        @if !many || needs_a_look(operation) { (more(operation, now)) }
+                        @if in_full.contains(&operation.number) { (more(operation, many, now)) }
                     }
                 }
             }
         }
+        @if many { p.quiet { "Only what needs a look is told step by step, and not of all; the log has everything." } }
     }
 }
 
@@ -165,8 +190,8 @@ fn needs_a_look(operation: &Operation) -> bool {
         || operation.status == OperationStatus::Running
 }
 
-/// What a row has no room for.
-fn more(operation: &Operation, now: Timestamp) -> Markup {
+/// What a row has no room for; of one of many, in short.
+fn more(operation: &Operation, many: bool, now: Timestamp) -> Markup {
     let Operation { error, warnings, in_flight, reason, steps, .. } = operation;
     let reason = reason.as_ref().filter(|reason| is_explained(reason));
     if error.is_none() && warnings.is_empty() && in_flight.is_empty() && reason.is_none() && steps.is_empty() {
@@ -175,7 +200,7 @@ fn more(operation: &Operation, now: Timestamp) -> Markup {
     html! {
         tr.details {
             td colspan=(COLUMNS) {
-                @if let Some(error) = error { (failure(error)) }
+                @if let Some(error) = error { (failure(error, many)) }
                 @for warning in warnings {
                     div.notice.warning { p { code { (warning.code) } " " (warning.detail) } }
                 }
@@ -189,26 +214,29 @@ fn more(operation: &Operation, now: Timestamp) -> Markup {
                     }
                 }
                 @if let Some(reason) = reason { (explained(reason)) }
-                @if !steps.is_empty() { (became(operation, now)) }
+                @if !steps.is_empty() { (became(operation, if many { LAST_STEPS } else { STEPS }, now)) }
             }
         }
     }
 }
 
-/// Why something did not succeed, with terraform's own words.
-pub(in crate::dashboard) fn failure(error: &Failure) -> Markup {
+/// Why something did not succeed, with terraform's own words; of one of many, the beginning of them.
+pub(super) fn failure(error: &Failure, many: bool) -> Markup {
+    let (count, letters) = if many { (1, LETTERS) } else { (usize::MAX, usize::MAX) };
+    let others = error.diagnostics.len().saturating_sub(count);
     html! {
         div.notice.error {
-            p { code { (error.code) } " " (error.detail) }
-            @for diagnostic in &error.diagnostics {
+            p { code { (error.code) } " " (beginning(&error.detail, letters)) }
+            @for diagnostic in error.diagnostics.iter().take(count) {
                 div.diagnostic {
                     p {
-                        strong { (diagnostic.summary) }
-                        @if let Some(address) = &diagnostic.address { " " code { (address) } }
+                        strong { (beginning(&diagnostic.summary, letters)) }
+                        @if let Some(address) = &diagnostic.address { " " code { (beginning(address, letters)) } }
                     }
-                    @if !diagnostic.detail.is_empty() { pre { (diagnostic.detail) } }
+                    @if !diagnostic.detail.is_empty() { pre { (beginning(&diagnostic.detail, letters)) } }
                 }
             }
+            @if others > 0 { p.quiet { "The log has " (others) " more." } }
         }
     }
 }
@@ -257,9 +285,9 @@ fn changed(ParameterChange { name, from, to, sensitive }: &ParameterChange) -> M
     }
 }
 
-fn became(operation: &Operation, now: Timestamp) -> Markup {
+fn became(operation: &Operation, most: usize, now: Timestamp) -> Markup {
     let steps = &operation.steps;
-    let earlier = steps.len().saturating_sub(STEPS);
+    let earlier = steps.len().saturating_sub(most);
     html! {
         details.steps {
             summary { "What became of it" }
@@ -274,7 +302,7 @@ fn became(operation: &Operation, now: Timestamp) -> Markup {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use conductor_domain::Code;
     use conductor_domain::operation::{Diagnostic, Effect, InFlight, Warning, Weighed};
     use serde_json::json;
@@ -282,6 +310,13 @@ mod tests {
     use super::super::tests::{now, operation};
     use super::*;
     use crate::dashboard::resources::tests::{HOSTILE, assert_escaped, id, links};
+
+    /// A failure with as much in it as one can have.
+    pub fn broken() -> Failure {
+        let detail = "x".repeat(8_000);
+        let diagnostic = Diagnostic { summary: "no quota".to_owned(), detail, address: Some("a.b".to_owned()) };
+        Failure { diagnostics: vec![diagnostic; 20], ..Failure::new(Code::TerraformFailed, "no quota") }
+    }
 
     fn shown_all(operations: &[Operation]) -> Markup {
         let (leases, expected, prices) = (&BTreeMap::new(), &BTreeMap::new(), &Prices::default());
@@ -355,5 +390,27 @@ mod tests {
             |operations: &[Operation]| shown_all(operations).into_string().matches("<tr class=\"details\">").count();
         assert_eq!(in_full(&operations), 1);
         assert_eq!(in_full(&operations[..20]), 20);
+    }
+
+    #[test]
+    fn of_many_that_need_a_look_some_are_told_what_failed_first() {
+        let stopped = |number: u32| Operation {
+            error: Some(Failure::new(Code::Cancelled, "it was stopped")),
+            ..operation(number, "Cancelled", &[])
+        };
+        let mut operations: Vec<Operation> = (1..=199).map(stopped).collect();
+        operations.push(Operation { error: Some(broken()), ..operation(200, "Failed", &[]) });
+        let told = in_full(&operations);
+        assert_eq!((told.len(), told.contains(&200)), (IN_SHORT, true));
+    }
+
+    #[test]
+    fn of_one_of_many_that_failed_the_beginning_is_told() {
+        let told = |many: bool| failure(&broken(), many).into_string();
+        let (whole, short) = (told(false), told(true));
+        assert_eq!((whole.matches("class=\"diagnostic\"").count(), whole.contains(&"x".repeat(8_000))), (20, true));
+        assert_eq!(short.matches("class=\"diagnostic\"").count(), 1);
+        assert!(short.contains(&format!("<pre>{}…</pre>", "x".repeat(LETTERS))), "{short}");
+        assert!(short.contains("The log has 19 more.") && !whole.contains("more."), "{short}");
     }
 }

@@ -20,7 +20,7 @@ const AXIS: i64 = 22;
 /// The shortest bar that can be seen.
 const SHORTEST: i64 = 2;
 /// Letters that fit beside the bars.
-const NAME: usize = 24;
+const NAME: usize = 22;
 /// The most parts of the axis.
 const PARTS: i64 = 8;
 /// Lengths of a part of the axis, in seconds.
