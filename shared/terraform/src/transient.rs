@@ -96,13 +96,13 @@ const STATUSES: [&str; 5] = ["429", "500", "502", "503", "504"];
 const LOCK_REFUSED: [&str; 6] =
     ["AccessDenied", "StatusCode: 401", "StatusCode: 403", "StatusCode: 404", "requires auth", "invalid auth"];
 
-/// An error that only says what follows from another.
-const FOLLOWS: &str = "Failed to persist state to backend";
+/// The summary of terraform's error where it could not store its state. It only says what follows from another.
+pub const NOT_STORED: &str = "Failed to persist state to backend";
 
 /// Whether a command that failed like this may succeed later: everything that went wrong passes. The error output counts
 /// where there are no diagnostics.
 pub fn passes(diagnostics: &[Diagnostic], stderr: &str) -> bool {
-    let own = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Error && diagnostic.summary != FOLLOWS;
+    let own = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Error && diagnostic.summary != NOT_STORED;
     let mut errors = diagnostics.iter().filter(own).peekable();
     if errors.peek().is_none() {
         return text_passes(stderr);
@@ -238,7 +238,8 @@ mod tests {
         let slow = error("creating S3 Bucket (b)", "api error SlowDown: Please reduce your request rate.");
         let refused = error("creating IAM Role (r)", "api error AccessDenied: …");
         let warned = diagnostic(Severity::Warning, "Argument is deprecated", "Use another.");
-        let follows = error(FOLLOWS, "The error shown above has prevented Terraform from writing the updated state.");
+        let follows =
+            error(NOT_STORED, "The error shown above has prevented Terraform from writing the updated state.");
         let check = |diagnostics: &[&Diagnostic], stderr: &str, expect: bool| {
             let diagnostics: Vec<Diagnostic> = diagnostics.iter().map(|one| (*one).clone()).collect();
             assert_eq!(passes(&diagnostics, stderr), expect, "{diagnostics:?} {stderr}");

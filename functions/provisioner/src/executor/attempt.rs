@@ -28,9 +28,6 @@ use crate::fault::{self, Fault};
 use crate::state;
 use heard::Heard;
 
-/// Terraform's last word of a state that it could not store.
-const NOT_STORED: &str = "Failed to persist state to backend";
-
 /// One run of one job.
 pub struct Attempt<'a> {
     here: &'a Terraforming,
@@ -361,7 +358,7 @@ fn action(during: During, is_there: bool) -> Option<Action> {
 
 /// Whether terraform says that it could not store its state.
 fn is_not_stored(event: &Event) -> bool {
-    matches!(&event.body, Body::Diagnostic(diagnostic) if diagnostic.summary == NOT_STORED)
+    matches!(&event.body, Body::Diagnostic(diagnostic) if diagnostic.summary == transient::NOT_STORED)
 }
 
 fn interrupted(finished: u32) -> JobOutcome {
