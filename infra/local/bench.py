@@ -29,7 +29,7 @@ def prepare(stack):
     silence(stack)
     CACHE.mkdir(parents=True, exist_ok=True)
     engine = find.engine(CACHE)
-    provider = find.provider(engine.files["terraform"], CACHE)
+    provider = find.provider(CACHE)
     found = [engine, provider] if provider else [engine]
     MACHINE.write_text(json.dumps({
         "terraform": str(engine.files["terraform"]),

@@ -196,6 +196,8 @@ The stack is up at {url}
   curl '{url}/v1/resources?environment=dev'
   curl -X DELETE {url}/v1/applications/orders/environments/dev
 `make down` stops it.""")
+    if warning := stacks.warning(stack):
+        print(warning)
 
 
 if __name__ == "__main__":

@@ -4,27 +4,43 @@
 
 With --local it then writes .local/stack.json, else .local/deployed.json: what tests, seed and demo need to know. A stack
 of another name stands beside the first and has a file of its own (stack-NAME.json, deployed-NAME.json); furnish it with
-`make furnish WHERE="--local --name NAME"`. Parameters come from samconfig.toml, and then from the command line.
+`make furnish WHERE="--local --name NAME"`. Parameters come from samconfig.toml, and then from the command line. Whoever
+deploys a stack to which nobody has access yet becomes its administrator.
 """
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 import tomllib
 
 import boto3
+from botocore.exceptions import ClientError
 
 from infra.local import LOCAL, ROOT, STACK_NAME, emulator, stack, target_name
+
+# The defaults of template.yaml, for a stack that is not there yet.
+AUTHENTICATION, ACCESS = "iam", "{}"
 
 
 def deploy(local, name=STACK_NAME, parameters=(), options=()):
     if local:
         stack.use_emulator(emulator.start())
     section = "local" if local else "default"
-    if name != STACK_NAME or parameters:
-        options = ["--stack-name", name, "--parameter-overrides", *overrides(section, name, parameters), *options]
+    given = overrides(section, name, parameters)
+    before = stack_parameters(name)
+    administrator = caller()
+    access = with_administrator({"Authentication": AUTHENTICATION, "Access": ACCESS} | before | given, administrator)
+    if access:
+        given["Access"] = access
+        print(f"  administrator: {administrator} (the parameter Access)")
+    if given:
+        # In a file: on the command line JSON would have to be quoted once more.
+        file = LOCAL / f"parameters-{name}.yaml"
+        file.write_text(json.dumps(given, indent=2) + "\n")
+        options = ["--stack-name", name, "--parameter-overrides", f"file://{file}", *options]
     with (LOCAL / "deploy.log").open("w+") as log:
         done = subprocess.run(
             [f"{ROOT}/.venv/bin/sam", "deploy", "--config-env", section, "--no-progressbar", *options],
@@ -39,7 +55,7 @@ def deploy(local, name=STACK_NAME, parameters=(), options=()):
     outputs = stack_outputs(name)
     if local:
         complete(name, outputs)
-    description = describe(name, outputs, local)
+    description = describe(name, outputs, stack_parameters(name), local)
     stack.path(local, name).write_text(json.dumps(description, indent=2) + "\n")
     return description
 
@@ -53,8 +69,33 @@ def overrides(section, name, given):
         if section == "local":
             role = parameters["DefaultTargetRoleArn"].rsplit("/", 1)[0]
             parameters |= {"PublicPath": f"_aws/execute-api/{name}/live", "DefaultTargetRoleArn": f"{role}/{target_name(name)}"}
-    parameters |= dict(pair.split("=", 1) for pair in given)
-    return [f"{key}={value}" for key, value in parameters.items()]
+    return parameters | dict(pair.split("=", 1) for pair in given)
+
+
+def with_administrator(parameters, identity):
+    """The parameter Access where this identity has to be added, because signed requests count and nobody may sign any."""
+    access = json.loads(parameters["Access"])
+    if "iam" not in parameters["Authentication"].split(",") or access.get("iam"):
+        return None
+    return json.dumps({**access, "iam": [{"arn": identity, "roles": ["admin"]}]}, separators=(",", ":"))
+
+
+def caller():
+    """Who deploys, as Access names them: a session is its role."""
+    arn = boto3.client("sts").get_caller_identity()["Arn"]
+    session = re.fullmatch(r"(arn:[^:]+):sts::(\d+):assumed-role/([^/]+)/.+", arn)
+    return f"{session[1]}:iam::{session[2]}:role/{session[3]}" if session else arn
+
+
+def stack_parameters(name):
+    """None of them where there is no stack."""
+    try:
+        found = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" not in error.response["Error"]["Message"]:
+            raise
+        return {}
+    return {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in found.get("Parameters", [])}
 
 
 def stack_outputs(name):
@@ -64,36 +105,42 @@ def stack_outputs(name):
 
 def complete(name, outputs):
     """What the emulator does not take from the template: each line is what AWS has done by itself at this point."""
-    client = boto3.client("cloudformation")
-    template = client.get_template(StackName=name, TemplateStage="Processed")["TemplateBody"]
-    parameters = {p["ParameterKey"]: p["ParameterValue"] for p in client.describe_stacks(StackName=name)["Stacks"][0]["Parameters"]}
+    template = boto3.client("cloudformation").get_template(StackName=name, TemplateStage="Processed")["TemplateBody"]
+    concurrency = stack_parameters(name)["ProvisionerConcurrency"]
 
     # A number that comes from a parameter stays text there, and its poller compares it with a number.
     functions = boto3.client("lambda")
     for mapping in functions.list_event_source_mappings(FunctionName=outputs["ProvisionerFunction"])["EventSourceMappings"]:
         functions.update_event_source_mapping(
-            UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": int(parameters["ProvisionerConcurrency"])})
+            UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": int(concurrency)})
 
     # Gateway responses are not read from an OpenAPI body.
     gateway = boto3.client("apigateway")
     resources = template["Resources"] if isinstance(template, dict) else json.loads(template)["Resources"]
-    for kind, response in resources["Api"]["Properties"]["Body"]["x-amazon-apigateway-gateway-responses"].items():
-        gateway.put_gateway_response(
-            restApiId=outputs["ApiId"], responseType=kind, statusCode=str(response["statusCode"]),
-            responseParameters=response["responseParameters"], responseTemplates=response["responseTemplates"])
-    gateway.create_deployment(restApiId=outputs["ApiId"], stageName="live")
+    for api in (api for api in ("Api", "BearerApi") if f"{api}Id" in outputs):
+        identifier = outputs[f"{api}Id"]
+        for kind, response in resources[api]["Properties"]["Body"]["x-amazon-apigateway-gateway-responses"].items():
+            gateway.put_gateway_response(
+                restApiId=identifier, responseType=kind, statusCode=str(response["statusCode"]),
+                responseParameters=response["responseParameters"], responseTemplates=response["responseTemplates"])
+        gateway.create_deployment(restApiId=identifier, stageName="live")
 
     # Nor is a table's time to live.
     boto3.client("dynamodb").update_time_to_live(
         TableName=outputs["Table"], TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
 
 
-def describe(name, outputs, local):
+def describe(name, outputs, parameters, local):
     endpoint = os.environ.get("AWS_ENDPOINT_URL") if local else None
-    api = f"{endpoint}/_aws/execute-api/{outputs['ApiId']}/live" if local else outputs["ApiUrl"]
+
+    def url(api):
+        return f"{endpoint}/_aws/execute-api/{outputs[f'{api}Id']}/live" if local else outputs[f"{api}Url"]
+
     return {
         "name": name,
-        "apiUrl": api,
+        "authentication": parameters["Authentication"],
+        "apiUrl": url("Api"),
+        "bearerApiUrl": url("BearerApi") if "BearerApiId" in outputs else None,
         "awsEndpointUrl": endpoint,
         "region": boto3.session.Session().region_name,
         "table": outputs["Table"],
@@ -113,4 +160,7 @@ if __name__ == "__main__":
     parser = stack.parser(__doc__)
     parser.add_argument("--parameter", action="append", default=[])
     chosen, rest = parser.parse_known_args()
-    print(f"deployed: {deploy(chosen.local, chosen.name, chosen.parameter, rest)['apiUrl']}")
+    description = deploy(chosen.local, chosen.name, chosen.parameter, rest)
+    print(f"deployed: {description['apiUrl']}")
+    if warning := stack.warning(description):
+        print(warning)

@@ -27,7 +27,12 @@ RECORD = LOCAL / "ministack.json"
 LOG = LOCAL / "ministack.log"
 STATE = LOCAL / "state"
 TEMPORARY = LOCAL / "tmp"
-HOST = os.environ.get("CONDUCTOR_BIND", "127.0.0.1")
+# In bytes: functions/provisioner/src/scratch.rs.
+LONGEST_TEMPORARY = 107 - len("/conductor/work/12345678/providers/999999/plugin4294967295")
+# Nowhere else: whoever reaches the emulator is its root, and administrator of an open stack.
+HOST = "127.0.0.1"
+# What a restart takes over.
+SETTINGS = ("CONDUCTOR_AUTH", "CONDUCTOR_FUNCTIONS_ENDPOINT", "CONDUCTOR_PERSIST")
 
 
 def start():
@@ -56,11 +61,14 @@ def restart():
 
 
 def settings():
-    return {name: value for name, value in os.environ.items() if name.startswith("CONDUCTOR_")}
+    return {name: os.environ[name] for name in SETTINGS if name in os.environ}
 
 
 def launch(port, settings):
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{HOST}:{port}"
+    # The provisioner makes sockets below it, and refuses what is too long for them.
+    if (excess := len(os.fsencode(TEMPORARY)) - LONGEST_TEMPORARY) > 0:
+        sys.exit(f"{ROOT}: this folder's path is {excess} bytes too long for sockets below it: move it")
     TEMPORARY.mkdir(parents=True, exist_ok=True)
     # Functions inherit this environment, so it holds nothing that AWS would not give them.
     environment = {
@@ -70,7 +78,7 @@ def launch(port, settings):
         "LANG": "C.UTF-8",
         "BIND_HOST": HOST,
         "GATEWAY_PORT": str(port),
-        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_HOST": HOST,
         "MINISTACK_REGION": REGION,
         "AWS_ENDPOINT_URL": settings.get("CONDUCTOR_FUNCTIONS_ENDPOINT") or url,
         "AUTH": settings.get("CONDUCTOR_AUTH", "true"),

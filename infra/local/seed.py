@@ -1,4 +1,5 @@
-"""Owns what a fresh stack is given: the resource templates that ship, the role of a first environment, and `dev`.
+"""Owns what a fresh stack is given: the resource templates that ship, the role of a first environment, and `dev`. A
+stack on this machine also gets templates that run programs: tests and demos have such.
 
     python -m infra.local.seed [--local] [--name NAME]
 
@@ -6,6 +7,7 @@ Doing it again changes nothing. Deployed stacks get a random external id, kept i
 """
 
 import io
+import json
 import secrets
 import sys
 import zipfile
@@ -21,23 +23,39 @@ LOCAL_EXTERNAL_ID = "local"  # also in samconfig.toml, for environments that nam
 
 def seed(stack):
     api = stacks.api(stack)
+    if stack["awsEndpointUrl"]:
+        allow_programs(api)
     names = publish_templates(api)
     print(f"  {len(names)} resource templates: {', '.join(names)}")
     print(f"  environment dev, by {environment(api, stack)['credentials']['roleArn']}")
 
 
+def allow_programs(api):
+    """`local-exec`, and nothing else that the policy for templates denies where nobody says anything."""
+    policy = api.get("/v1/template-policy")
+    if policy["rules"]["localExec"] != "allow":
+        rules = {**policy["rules"], "localExec": "allow"}
+        api.put("/v1/template-policy", {
+            "rules": rules, "providers": policy["providers"], "moduleSources": policy["moduleSources"]})
+
+
 def publish_templates(api):
-    """One folder is one type (and class); the version is in its file VERSION."""
+    """One folder is one type (and class); the version is in its file VERSION, and the AWS services that it uses in
+    services.json: they are no part of a version's archive, and a new one gets them where nobody has said any."""
+    services = json.loads((ROOT / "infra/templates/services.json").read_text())
     published = []
     for folder in sorted(path for path in (ROOT / "infra/templates").iterdir() if (path / "VERSION").is_file()):
         version = (folder / "VERSION").read_text().strip()
+        path = f"/v1/resource-templates/{folder.name}/versions/{version}"
         try:
-            api.call("PUT", f"/v1/resource-templates/{folder.name}/versions/{version}", archive(folder), "application/zip")
+            there = api.call("PUT", path, archive(folder), "application/zip")
         except stacks.Problem as problem:
             if problem.status == 409:
                 sys.exit(f"template {folder.name} {version} was published with another content: a version is immutable, "
                          f"so raise infra/templates/{folder.name}/VERSION")
             raise
+        if services[folder.name] and not there["services"]:
+            api.call("PATCH", path, json.dumps({"services": services[folder.name]}).encode(), "application/json")
         published.append(f"{folder.name} {version}")
     return published
 

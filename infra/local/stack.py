@@ -1,6 +1,6 @@
 """Owns the way to a deployed stack: what .local says about it, its AWS clients' settings, its HTTP API.
 
-Speaks to the API as any client would; where the API is closed (on AWS), requests are signed.
+Speaks to the API as any client would: with the token in CONDUCTOR_TOKEN where there is one, signed where signatures count.
 """
 
 import argparse
@@ -66,8 +66,8 @@ class Problem(Exception):
 
 
 class Api:
-    def __init__(self, url, signed=False):
-        self.url, self.signed = url, signed
+    def __init__(self, url, signed=False, token=None):
+        self.url, self.signed, self.token = url, signed, token
 
     def get(self, path):
         return self.call("GET", path)
@@ -83,7 +83,8 @@ class Api:
 
     def call(self, method, path, body=None, content_type=None):
         """The answer's JSON; a Problem for every status from 400."""
-        headers = {"accept": "application/json", **({"content-type": content_type} if content_type else {})}
+        headers = {"accept": "application/json", **({"content-type": content_type} if content_type else {}),
+                   **({"authorization": f"Bearer {self.token}"} if self.token else {})}
         if self.signed:
             session = boto3.session.Session()
             request = AWSRequest(method, self.url + path, data=body, headers=headers)
@@ -100,5 +101,16 @@ class Api:
                 raise Problem(method, path, error.code, text) from None
 
 
+def warning(stack):
+    """What is said loudly of a stack that asks nobody who they are; None where it asks."""
+    if stack["authentication"] != "open":
+        return None
+    whom = "everyone on this machine (it listens on 127.0.0.1 alone)" if stack["awsEndpointUrl"] else "everyone who can reach it"
+    return f"*** OPEN: {whom} is administrator of the stack {stack['name']!r}. ***"
+
+
 def api(stack):
-    return Api(stack["apiUrl"], signed=stack["awsEndpointUrl"] is None)
+    token = os.environ.get("CONDUCTOR_TOKEN")
+    if token:
+        return Api(stack["bearerApiUrl"] or stack["apiUrl"], token=token)
+    return Api(stack["apiUrl"], signed="iam" in stack["authentication"].split(","))

@@ -1,24 +1,20 @@
-"""Owns where the engines and the AWS provider come from: this machine first, then, but for OpenTofu, their official releases."""
+"""Owns where the engines and the AWS provider come from: this machine first, then, but for OpenTofu, their signed releases."""
 
-import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
-import tempfile
-import urllib.request
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-PLATFORM = "linux_amd64"
+from infra.toolchain import release
+
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 
-# What is fetched where nothing is found; the sum is of the zip on releases.hashicorp.com.
+# What is fetched where nothing is found.
 TERRAFORM_VERSION = "1.11.4"
-TERRAFORM_SHA256 = "1ce994251c00281d6845f0f268637ba50c0005657eb3cf096b92f753b42ef4dc"
 PROVIDER_VERSION = "5.100.0"
+SIGNED = "the publisher's release, its signature checked"
 
 
 @dataclass
@@ -30,19 +26,24 @@ class Found:
     source: str  # for people: where it came from
 
     def program(self):
-        """The path of a provider's program; None for an engine, which is not checked again once it is unpacked."""
+        """The path of its program; None where there is not exactly one."""
+        if self.kind == "engine":
+            return self.files[self.name]
         name = f"terraform-provider-{self.name.rpartition('/')[2]}"
         programs = [path for file, path in self.files.items() if file == name or file.startswith(f"{name}_")]
-        return programs[0] if self.kind == "provider" and len(programs) == 1 else None
+        return programs[0] if len(programs) == 1 else None
 
 
 def engine(folder):
     """Terraform; fetched into the folder if the machine has none."""
     binary = os.environ.get("CONDUCTOR_TERRAFORM") or shutil.which("terraform")
     if binary:
-        source = str(Path(binary).resolve())
+        source = on_this_machine(Path(binary).resolve())
     else:
-        binary, source = fetch_terraform(folder), "the official release"
+        try:
+            binary, source = release.fetch("terraform", TERRAFORM_VERSION, folder) / "terraform", SIGNED
+        except OSError as error:
+            raise SystemExit(f"terraform is not on PATH, and its release cannot be fetched: {error}") from None
     version = json.loads(run(binary, "version", "-json"))["terraform_version"]
     return Found("engine", "terraform", version, {"terraform": Path(binary).resolve()}, source)
 
@@ -53,23 +54,30 @@ def tofu():
     if not binary:
         return None
     version = json.loads(run(binary, "version", "-json"))["terraform_version"]
-    return Found("engine", "tofu", version, {"tofu": Path(binary).resolve()}, str(Path(binary).resolve()))
+    return Found("engine", "tofu", version, {"tofu": Path(binary).resolve()}, on_this_machine(Path(binary).resolve()))
 
 
-def provider(binary, folder):
-    """The AWS provider: the newest version on the machine, else mirrored into the folder. None where it is not to be had."""
+def provider(folder):
+    """The AWS provider: the newest version on the machine, else fetched into the folder. None where it is not to be had."""
     candidates = [
         (version_key(place.parent.name), place)
         for mirror in mirrors()
-        for place in mirror.glob(f"{PROVIDER}/*/{PLATFORM}")
+        for place in mirror.glob(f"{PROVIDER}/*/{release.PLATFORM}")
     ]
     if candidates:
         place = max(candidates)[1]
-        return Found("provider", PROVIDER, place.parent.name, {f.name: f for f in place.iterdir() if f.is_file()}, str(place))
-    place = fetch_provider(binary, folder)
-    if place is None:
+        return Found("provider", PROVIDER, place.parent.name, {f.name: f for f in place.iterdir() if f.is_file()},
+                     on_this_machine(place))
+    try:
+        place = release.fetch("terraform-provider-aws", PROVIDER_VERSION, folder)
+    except OSError as error:
+        print(f"  not to be had: {error}")
         return None
-    return Found("provider", PROVIDER, PROVIDER_VERSION, {f.name: f for f in place.iterdir()}, "terraform providers mirror")
+    return Found("provider", PROVIDER, PROVIDER_VERSION, {f.name: f for f in place.iterdir()}, SIGNED)
+
+
+def on_this_machine(path):
+    return f"{path}, which is on this machine: no signature was checked"
 
 
 def mirrors():
@@ -87,56 +95,6 @@ def mirrors():
     ]
     searched = [Path("/opt"), *Path("/opt").glob("*"), *Path("/usr/local/share").glob("*")]
     return [folder for folder in implied + searched if (folder / PROVIDER).is_dir()]
-
-
-def fetch_terraform(folder):
-    binary = folder / f"terraform-{TERRAFORM_VERSION}" / "terraform"
-    if binary.exists():
-        return binary
-    name = f"terraform_{TERRAFORM_VERSION}_{PLATFORM}.zip"
-    archive = folder / name
-    url = f"https://releases.hashicorp.com/terraform/{TERRAFORM_VERSION}/{name}"
-    print(f"  no terraform on PATH; fetching {url}")
-    try:
-        urllib.request.urlretrieve(url, archive)
-    except OSError as error:
-        raise SystemExit(f"terraform is not on PATH, and {url} cannot be fetched: {error}") from None
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if digest != TERRAFORM_SHA256:
-        raise SystemExit(f"{url} has SHA-256 {digest}, not {TERRAFORM_SHA256}")
-    unzip(archive, binary.parent)
-    return binary
-
-
-def fetch_provider(binary, folder):
-    """`terraform providers mirror`, which checks the registry's signatures; it leaves a zip."""
-    place = folder / f"aws-{PROVIDER_VERSION}"
-    if place.exists():
-        return place
-    print(f"  no AWS provider on this machine; fetching {PROVIDER_VERSION} (about 150 MB) from the registry")
-    with tempfile.TemporaryDirectory(dir=folder) as module:
-        Path(module, "main.tf.json").write_text(json.dumps(
-            {"terraform": {"required_providers": {"aws": {"source": "hashicorp/aws", "version": PROVIDER_VERSION}}}}))
-        done = subprocess.run(
-            [binary, f"-chdir={module}", "providers", "mirror", f"-platform={PLATFORM}", f"{module}/mirror"],
-            env=environment(), capture_output=True, text=True)
-        if done.returncode != 0:
-            said = re.sub(r"\x1b\[[0-9;]*m|[│╷╵]", "", done.stderr)
-            print(f"  not to be had: {' '.join(said.split())}")
-            return None
-        unzip(next(Path(module, "mirror", PROVIDER).glob(f"*_{PROVIDER_VERSION}_{PLATFORM}.zip")), place)
-    return place
-
-
-def unzip(archive, place):
-    """All of it or nothing, programs executable, and the zip gone."""
-    half_done = place.with_suffix(".part")
-    shutil.rmtree(half_done, ignore_errors=True)
-    zipfile.ZipFile(archive).extractall(half_done)
-    for path in half_done.glob("terraform*"):
-        path.chmod(0o755)
-    half_done.rename(place)
-    archive.unlink()
 
 
 def run(*command):

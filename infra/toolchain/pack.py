@@ -14,7 +14,7 @@ import zstandard
 LEVEL = 8
 
 # Of an entry; an entry of another format is made anew.
-FORMAT = 2
+FORMAT = 3
 
 
 def pack(found, cache):

@@ -21,7 +21,7 @@ def publish(bucket):
     engine = find.engine(CACHE)
     engines = [engine, find.tofu()]
     artifacts = [artifact(found, bucket) for found in engines if found]
-    provider = find.provider(engine.files["terraform"], CACHE)
+    provider = find.provider(CACHE)
     if provider:
         artifacts.append(artifact(provider, bucket))
     boto3.client("s3").put_object(
@@ -36,8 +36,8 @@ def artifact(found, bucket):
     began = time.monotonic()
     entry = pack.pack(found, CACHE)
     sent = upload(entry, bucket)
-    print(f"  {found.name} {found.version} from {found.source}: {entry['bytes'] >> 20} MB, "
-          f"{'uploaded' if sent else 'already there'} ({time.monotonic() - began:.1f} s)")
+    print(f"  {found.name} {found.version} from {found.source}\n    {entry['bytes'] >> 20} MB, "
+          f"{'uploaded' if sent else 'already there'} ({time.monotonic() - began:.1f} s), SHA-256 {entry['sha256']}")
     return entry
 
 

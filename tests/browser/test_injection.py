@@ -16,7 +16,7 @@ terraform {
     odd = { source = "%s", version = "1.0" }
   }
 }
-variable "named%s" {
+variable "named" {
   type        = object({ "%s" = string })
   description = "%s"
 }
@@ -72,7 +72,7 @@ def planted(play):
                      metadata={hostile("key"): hostile("value")}, allowReplace=[hostile("replace")])
     play.api.put(f"/v1/environments/{environment}/pools/idle",
                  {"type": play.actor, "size": 0, "parameters": {"text": hostile("pool")}})
-    escaped = [hostile(field).replace('"', '\\"') for field in ("engine", "source", "input", "field", "input text", "output text")]
+    escaped = [hostile(field).replace('"', '\\"') for field in ("engine", "source", "field", "input text", "output text")]
     template = play.template(unique("odd"), MODULE % tuple(escaped))
     says = next(operation["resourceId"] for operation in ended["operations"] if operation["resource"] == "says")
     return {"odd": odd, "environment": environment, "application": application, "id": ended["id"], "outside": outside,
@@ -101,7 +101,7 @@ def test_records_show_what_they_were_given_as_text(dashboard, planted):
                                              "default name")),
         (f"/environments/{planted['environment']}", ("name",)),
         (f"/environments/{planted['environment']}/pools/idle", ("pool",)),
-        (f"/templates/{planted['template']}", ("engine", "source", "input", "field", "input text", "output text")),
+        (f"/templates/{planted['template']}", ("engine", "source", "field", "input text", "output text")),
         (f"/applications/{planted['application']}", ()),
         (f"/deployments/{planted['id']}/retry", ()),
         (f"/applications/{planted['application']}/environments/{planted['environment']}/teardown", ()),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import uuid
 import zipfile
 
 import boto3
@@ -40,22 +41,22 @@ def ask(stack):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as target:
         target.writestr("probe.py", CODE)
-    made = []
+    made = {}
 
     def ask(function, service, call, assume=None, **arguments):
-        name = f"probe-{function}"
-        if name not in made:
+        if function not in made:
+            name = f"probe-{function}-{uuid.uuid4()}"
             role = functions.get_function_configuration(FunctionName=stack["functions"][function])["Role"]
             functions.create_function(FunctionName=name, Runtime="python3.12", Handler="probe.handler", Role=role,
                                       Timeout=30, Code={"ZipFile": archive.getvalue()})
-            made.append(name)
+            made[function] = name
         event = {"service": service, "call": call, "arguments": arguments, **({"assume": assume} if assume else {})}
-        answer = json.load(functions.invoke(FunctionName=name, Payload=json.dumps(event))["Payload"])
+        answer = json.load(functions.invoke(FunctionName=made[function], Payload=json.dumps(event))["Payload"])
         assert answer in ("allowed", "refused"), answer
         return answer
 
     yield ask
-    for name in made:
+    for name in made.values():
         functions.delete_function(FunctionName=name)
 
 

@@ -4,13 +4,12 @@ docs/operations.md say the same. (That the table in the code says it too is a te
 import base64
 import json
 import re
-from pathlib import Path
 
 import boto3
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[2]
+from stack_template import DOCUMENT, ROOT
+
 DOCUMENTATION = (ROOT / "docs/operations.md").read_text()
 # What an operator has to be told of, and the metric that shows it.
 WANTED = {
@@ -24,21 +23,7 @@ WANTED = {
     "StoreFailureAlarm": ("Conductor", "StoreFailures"),
     "UnsettledAlarm": ("Conductor", "UnsettledRecords"),
 }
-
-
-class Loader(yaml.SafeLoader):
-    """Reads `!Ref x` as {"Ref": x}, and so on."""
-
-
-def tagged(loader, tag, node):
-    read = {yaml.ScalarNode: loader.construct_scalar, yaml.SequenceNode: loader.construct_sequence,
-            yaml.MappingNode: loader.construct_mapping}[type(node)]
-    return {tag: read(node, deep=True) if type(node) is not yaml.ScalarNode else read(node)}
-
-
-Loader.add_multi_constructor("!", tagged)
-TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), Loader)
-RESOURCES = TEMPLATE["Resources"]
+RESOURCES = DOCUMENT["Resources"]
 
 
 def of_type(kind):

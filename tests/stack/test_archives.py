@@ -1,10 +1,12 @@
 """The same files give the same archive, whenever and wherever they were written."""
 
 import hashlib
+import json
 import os
 import tarfile
 from pathlib import Path
 
+import boto3
 import zstandard
 
 from infra.local import seed
@@ -37,6 +39,13 @@ def test_a_toolchain_archive_is_named_by_its_content_alone(tmp_path):
     assert first["key"] == f"toolchain/{first['sha256']}.tar.zst"
 
 
+def test_an_engines_program_is_pinned_too(tmp_path):
+    program = tmp_path / "terraform"
+    program.write_text("the program")
+    entry = pack.pack(find.Found("engine", "terraform", "1.0.0", {"terraform": program}, "here"), tmp_path)
+    assert entry["programSha256"] == hashlib.sha256(b"the program").hexdigest()
+
+
 def test_a_toolchain_archive_is_packed_once(tmp_path):
     content = files(tmp_path / "a", 1)
     entry = pack.pack(found(content), tmp_path)
@@ -56,32 +65,14 @@ def test_the_folder_that_the_user_names_is_the_only_mirror(monkeypatch):
     assert find.mirrors() == [Path("/nowhere")]
 
 
-# What `terraform providers mirror` does, for a provider of a few bytes.
-TERRAFORM = """#!/bin/sh
-[ "$2 $3" = "providers mirror" ] || exit 1
-for last; do :; done
-folder=$last/registry.terraform.io/hashicorp/aws
-mkdir -p $folder
-printf content > terraform-provider-aws_v5.100.0_x5
-python3 -m zipfile -c $folder/terraform-provider-aws_5.100.0_linux_amd64.zip terraform-provider-aws_v5.100.0_x5
-echo x >> mirrored
-"""
-
-
-def test_a_machine_without_the_provider_mirrors_it_once(monkeypatch, tmp_path):
-    monkeypatch.setenv("CONDUCTOR_PROVIDER_MIRROR", "/nowhere")
-    monkeypatch.chdir(tmp_path)
-    terraform = tmp_path / "terraform"
-    terraform.write_text(TERRAFORM)
-    terraform.chmod(0o755)
-    for _ in range(2):
-        provider = find.provider(terraform, tmp_path)
-        assert (provider.version, provider.source) == (find.PROVIDER_VERSION, "terraform providers mirror")
-        (program,) = provider.files.values()
-        assert program.read_text() == "content" and os.access(program, os.X_OK)
-    assert (tmp_path / "mirrored").read_text() == "x\n"
-
-
-def test_a_machine_without_the_provider_and_without_the_registry_goes_on_without_it(monkeypatch, tmp_path):
-    monkeypatch.setenv("CONDUCTOR_PROVIDER_MIRROR", "/nowhere")
-    assert find.provider("/bin/false", tmp_path) is None
+def test_the_manifest_pins_each_archive_by_its_sum(stack):
+    s3 = boto3.client("s3")
+    manifest = json.load(s3.get_object(Bucket=stack["artifactBucket"], Key="toolchain/manifest.json")["Body"])
+    assert manifest["artifacts"]
+    for artifact in manifest["artifacts"]:
+        digest = hashlib.sha256()
+        for part in s3.get_object(Bucket=stack["artifactBucket"], Key=artifact["key"])["Body"].iter_chunks(1 << 20):
+            digest.update(part)
+        assert digest.hexdigest() == artifact["sha256"]
+        assert artifact["key"] == f"toolchain/{artifact['sha256']}.tar.zst"
+        assert "programSha256" in artifact

@@ -6,6 +6,8 @@ import boto3
 import pytest
 
 FUNCTIONS = ("api", "stream", "provisioner", "sweeper")
+# Tags of a session, as the provisioner gives them.
+TAGS = {"Tags": [{"Key": "conductor:environment", "Value": "dev"}]}
 
 
 def filled(arguments, stack):
@@ -29,14 +31,37 @@ def filled(arguments, stack):
     ("sqs", "send_message", {"QueueUrl": "{deadLetterQueueUrl}", "MessageBody": "probe", "DelaySeconds": 901}, "provisioner"),
     ("sqs", "get_queue_attributes", {"QueueUrl": "{deadLetterQueueUrl}", "AttributeNames": ["All"]}, "api"),
     ("sqs", "get_queue_attributes", {"QueueUrl": "{workerQueueUrl}", "AttributeNames": ["All"]}, "api"),
-    ("s3", "get_object", {"Bucket": "{vaultBucket}", "Key": "probe"}, "api provisioner sweeper"),
+    ("s3", "get_object", {"Bucket": "{vaultBucket}", "Key": "probe"}, "api"),
+    ("s3", "get_object", {"Bucket": "{vaultBucket}", "Key": "deployments/x/score"}, "api provisioner sweeper"),
     ("s3", "get_object", {"Bucket": "{vaultBucket}", "Key": "deployments/x/log/0"}, "api stream provisioner sweeper"),
-    ("s3", "put_object_tagging", {"Bucket": "{vaultBucket}", "Key": "probe", "Tagging": {"TagSet": []}}, "api provisioner sweeper"),
+    ("s3", "get_object", {"Bucket": "{vaultBucket}", "Key": "resources/x/outputs/probe"}, "api provisioner"),
+    ("s3", "get_object", {"Bucket": "{vaultBucket}", "Key": "operations/x/protected"}, "provisioner"),
+    # If-Match that cannot hold: nothing is written.
+    ("s3", "put_object", {"Bucket": "{vaultBucket}", "Key": "deployments/x/probe", "Body": "", "IfMatch": "0"}, "api provisioner sweeper"),
+    ("s3", "put_object", {"Bucket": "{vaultBucket}", "Key": "resources/x/outputs/probe", "Body": "", "IfMatch": "0"}, "provisioner"),
+    ("s3", "put_object", {"Bucket": "{vaultBucket}", "Key": "resources/x/outputs/registered", "Body": "", "IfMatch": "0"}, "api provisioner"),
+    ("s3", "put_object", {"Bucket": "{vaultBucket}", "Key": "pools/x/x/probe", "Body": "", "IfMatch": "0"}, "api"),
+    ("s3", "put_object", {"Bucket": "{vaultBucket}", "Key": "keys/other", "Body": "", "IfMatch": "0"}, ""),
+    ("s3", "put_object_tagging", {"Bucket": "{vaultBucket}", "Key": "deployments/x/probe", "Tagging": {"TagSet": []}}, "api provisioner sweeper"),
+    ("s3", "delete_object_tagging", {"Bucket": "{vaultBucket}", "Key": "resources/x/probe"}, "api provisioner sweeper"),
+    ("s3", "delete_object_tagging", {"Bucket": "{vaultBucket}", "Key": "pools/x/probe"}, "api"),
     ("s3", "delete_object", {"Bucket": "{vaultBucket}", "Key": "probe"}, ""),
+    ("s3", "delete_object", {"Bucket": "{vaultBucket}", "Key": "deployments/x/log/0"}, ""),
     ("s3", "get_object", {"Bucket": "{artifactBucket}", "Key": "templates/probe"}, "api provisioner"),
+    ("s3", "get_object", {"Bucket": "{artifactBucket}", "Key": "toolchain/manifest.json"}, "provisioner"),
+    ("s3", "get_object", {"Bucket": "{artifactBucket}", "Key": "probe"}, ""),
     ("s3", "put_object", {"Bucket": "{artifactBucket}", "Key": "toolchain/probe", "Body": ""}, ""),
-    ("s3", "get_object", {"Bucket": "{stateBucket}", "Key": "probe"}, "provisioner"),
-    ("s3", "put_object", {"Bucket": "{stateBucket}", "Key": "probe", "Body": ""}, ""),
+    ("s3", "put_object", {"Bucket": "{artifactBucket}", "Key": "templates/probe", "Body": "", "IfMatch": "0"}, "api"),
+    # States are the state role's alone, but for those that terraform could not push.
+    ("s3", "get_object", {"Bucket": "{stateBucket}", "Key": "default/dev/probe.tfstate"}, ""),
+    ("s3", "put_object", {"Bucket": "{stateBucket}", "Key": "default/dev/probe.tfstate", "Body": ""}, ""),
+    ("s3", "get_object", {"Bucket": "{stateBucket}", "Key": "errored/probe"}, "provisioner"),
+    ("s3", "list_objects_v2", {"Bucket": "{stateBucket}", "Prefix": "default/"}, ""),
+    ("s3", "list_objects_v2", {"Bucket": "{stateBucket}", "Prefix": "errored/"}, "provisioner"),
+    ("s3", "list_object_versions", {"Bucket": "{stateBucket}"}, ""),
+    ("secretsmanager", "get_secret_value", {"SecretId": "conductor/default/dev/probe"}, "provisioner"),
+    ("secretsmanager", "get_secret_value", {"SecretId": "probe"}, ""),
+    ("lambda", "get_function_configuration", {"FunctionName": "{name}-api"}, ""),
     ("iam", "list_roles", {}, ""),
 ])
 def test_only_these_functions_may(service, call, arguments, allowed, stack, ask):
@@ -55,8 +80,9 @@ def test_only_these_functions_may(service, call, arguments, allowed, stack, ask)
     ("sqs", "send_message", {"QueueUrl": "{deadLetterQueueUrl}", "MessageBody": "probe", "DelaySeconds": 901}, "allowed"),
     ("s3", "get_object", {"Bucket": "{artifactBucket}", "Key": "toolchain/manifest.json"}, "allowed"),
     ("s3", "put_object", {"Bucket": "{artifactBucket}", "Key": "toolchain/probe", "Body": ""}, "refused"),
-    ("s3", "get_object", {"Bucket": "{stateBucket}", "Key": "probe"}, "allowed"),
-    ("s3", "put_object", {"Bucket": "{stateBucket}", "Key": "probe", "Body": ""}, "refused"),
+    ("s3", "get_object", {"Bucket": "{stateBucket}", "Key": "default/dev/probe.tfstate"}, "refused"),
+    ("s3", "put_object", {"Bucket": "{stateBucket}", "Key": "default/dev/probe.tfstate", "Body": ""}, "refused"),
+    ("s3", "get_object", {"Bucket": "{stateBucket}", "Key": "errored/probe"}, "allowed"),
     ("iam", "list_roles", {}, "refused"),
 ])
 def test_a_worker_may_what_the_provisioner_may_on_a_queue_of_its_own(service, call, arguments, expected, stack, ask_as_worker):
@@ -64,8 +90,16 @@ def test_a_worker_may_what_the_provisioner_may_on_a_queue_of_its_own(service, ca
 
 
 def test_a_worker_gets_the_state_role_and_target_roles(ask_as_worker, state_role, target):
-    assert ask_as_worker("sts", "assume_role", RoleArn=state_role, RoleSessionName="probe") == "allowed"
-    assert ask_as_worker("sts", "assume_role", **target, RoleSessionName="probe") == "allowed"
+    for tags in ({}, TAGS):
+        assert ask_as_worker("sts", "assume_role", RoleArn=state_role, RoleSessionName="probe", **tags) == "allowed"
+        assert ask_as_worker("sts", "assume_role", **target, RoleSessionName="probe", **tags) == "allowed"
+
+
+def test_a_session_may_say_what_it_is_for(ask, state_role, target):
+    assert ask("provisioner", "sts", "assume_role", RoleArn=state_role, RoleSessionName="probe", **TAGS) == "allowed"
+    assert ask("provisioner", "sts", "assume_role", **target, RoleSessionName="probe", **TAGS) == "allowed"
+    nobodys = {"RoleArn": target["RoleArn"], "RoleSessionName": "probe", **TAGS}
+    assert ask("provisioner", "sts", "assume_role", **nobodys) == "refused"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -119,3 +153,6 @@ def test_a_target_role_makes_resources_and_never_touches_conductors_own(stack, a
     assert ask("provisioner", "dynamodb", "describe_table", target, TableName=stack["table"]) == "refused"
     for queue in ("queueUrl", "workerQueueUrl", "deadLetterQueueUrl"):
         assert ask("provisioner", "sqs", "purge_queue", target, QueueUrl=stack[queue]) == "refused"
+    for function in stack["functions"].values():
+        assert ask("provisioner", "lambda", "get_function_configuration", target, FunctionName=function) == "refused"
+    assert ask("provisioner", "secretsmanager", "get_secret_value", target, SecretId="conductor/default/dev/probe") == "refused"

@@ -7,7 +7,7 @@ import time
 import boto3
 import pytest
 
-from infra.local import worker
+from infra.local import emulator, worker
 
 PATIENCE = 60  # seconds
 
@@ -48,8 +48,14 @@ def test_once_works_one_message_and_ends(stack, variables):
     done = run(variables, "--worker", "--once")
     assert done.returncode == 0, done.stdout + done.stderr
     dead = {"QueueUrl": stack["deadLetterQueueUrl"]}
-    found = sqs.receive_message(**dead, WaitTimeSeconds=10, MaxNumberOfMessages=10).get("Messages", [])
-    ours = [message for message in found if message["Body"] == "not a wake-up for a worker"]
+    ours = []
+
+    def is_there():
+        found = sqs.receive_message(**dead, WaitTimeSeconds=1, MaxNumberOfMessages=10).get("Messages", [])
+        ours.extend(message for message in found if message["Body"] == "not a wake-up for a worker")
+        return ours
+
+    emulator.until(is_there, PATIENCE, "it is among the dead letters")
     assert len(ours) == 1
     sqs.delete_message(**dead, ReceiptHandle=ours[0]["ReceiptHandle"])
     attributes = sqs.get_queue_attributes(QueueUrl=stack["workerQueueUrl"], AttributeNames=["All"])["Attributes"]

@@ -5,16 +5,11 @@ use conductor_engine::Timings;
 use conductor_store::Names;
 use conductor_telemetry::{ConfigError, optional, required, seconds};
 
+use crate::auth::{Authentication, Identities, SafeUrl, URL_RULE};
 use crate::price::Prices;
 
-/// Who may call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Authorization {
-    /// Whom the gateway has let in by IAM.
-    Iam,
-    /// Whoever reaches it: the local stack, on 127.0.0.1.
-    Open,
-}
+/// What [`Config::from_env`] fails with: it names the variable.
+type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Everything that is set from outside.
 #[derive(Debug, Clone)]
@@ -23,10 +18,14 @@ pub struct Config {
     pub names: Names,
     /// How long things take.
     pub timings: Timings,
-    /// The tenant that this stack serves.
+    /// The tenant of whoever is not said to be another's.
     pub organisation: OrganisationName,
-    /// Who may call.
-    pub authorization: Authorization,
+    /// How a request can be somebody's.
+    pub authentication: Authentication,
+    /// Who is let in, and as what.
+    pub identities: Identities,
+    /// What a browser sees before a path of the dashboard; as it asks where none is given.
+    pub public_url: Option<SafeUrl>,
     /// What stands before `/v1` in a URL's path: the stage.
     pub stage: String,
     /// What operations cost.
@@ -37,8 +36,16 @@ pub struct Config {
 
 impl Config {
     /// Reads the environment; an error names the variable.
-    pub fn from_env() -> Result<Self, ConfigError> {
+    pub fn from_env() -> Result<Self, Error> {
         let invalid = |name, rule| ConfigError::Invalid { name, rule };
+        let authentication: Authentication = required("AUTHENTICATION")?
+            .parse()
+            .map_err(|()| invalid("AUTHENTICATION", "open, or a list of iam, oidc and token"))?;
+        let identities = Identities::read(optional("ACCESS").as_deref().unwrap_or("{}"))
+            .map_err(|error| format!("the environment variable ACCESS: {error}"))?;
+        if authentication.has_oidc() && identities.oidc.is_none() {
+            return Err("the environment variable ACCESS: oidc is missing, and AUTHENTICATION lists it".into());
+        }
         Ok(Self {
             names: Names {
                 table: required("TABLE_NAME")?,
@@ -54,18 +61,19 @@ impl Config {
             organisation: required("ORGANISATION")?
                 .parse()
                 .map_err(|_| invalid("ORGANISATION", "a name of a-z, 0-9 and '-'"))?,
-            authorization: match required("API_AUTHORIZATION")?.as_str() {
-                "AWS_IAM" => Authorization::Iam,
-                "NONE" => Authorization::Open,
-                _ => return Err(invalid("API_AUTHORIZATION", "AWS_IAM or NONE")),
-            },
+            authentication,
+            identities,
+            public_url: optional("PUBLIC_URL")
+                .map(SafeUrl::try_from)
+                .transpose()
+                .map_err(|_| invalid("PUBLIC_URL", URL_RULE))?,
             stage: required("PUBLIC_STAGE")?,
             prices: Prices::read(optional("PRICES").as_deref(), &required("PROVISIONER_MEMORY_MB")?)
                 .ok_or_else(|| invalid("PRICES", "a JSON object of prices; PROVISIONER_MEMORY_MB a number"))?,
             streaming: match optional("LOG_STREAMING").as_deref() {
                 Some("true") => true,
                 Some("false") | None => false,
-                Some(_) => return Err(invalid("LOG_STREAMING", "true or false")),
+                Some(_) => return Err(invalid("LOG_STREAMING", "true or false").into()),
             },
         })
     }

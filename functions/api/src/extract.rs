@@ -8,15 +8,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use conductor_domain::Code;
 use conductor_domain::name::NameError;
-use conductor_domain::principal::{Caller, Principal, PrincipalKind};
+use conductor_domain::principal::Caller;
 use conductor_domain::template::{TemplateName, TemplateNameError};
 use conductor_engine::{IdempotencyKey, Precondition};
-use lambda_http::request::RequestContext;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
-use crate::config::Authorization;
 use crate::problem::Refused;
 
 /// The longest body, in bytes.
@@ -34,28 +32,15 @@ const MAX_LIMIT: u32 = 100;
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
-/// Who asks.
+/// Who asks, as [`crate::auth::admit`] has found.
 pub struct Asking(pub Caller);
 
 impl FromRequestParts<App> for Asking {
     type Rejection = Refused;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
-        let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        let identity = match parts.extensions.get::<RequestContext>() {
-            Some(RequestContext::ApiGatewayV1(context)) => context.identity.user_arn.clone(),
-            _ => None,
-        };
-        let organisation = app.config.organisation.clone();
-        let (id, kind) = match (app.config.authorization, identity) {
-            (Authorization::Iam, Some(arn)) => (arn, PrincipalKind::Iam),
-            (Authorization::Iam, None) => {
-                return Err(Refused::new(Code::Unauthorized, Code::Unauthorized.title()));
-            }
-            (Authorization::Open, _) => ("local".to_owned(), PrincipalKind::Local),
-        };
-        let principal = Principal { id, kind, organisation, roles: vec!["admin".to_owned()] };
-        Ok(Self(Caller { principal, request_id }))
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Refused> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller.map(Self).ok_or_else(|| Refused::new(Code::Unauthorized, Code::Unauthorized.title()))
     }
 }
 

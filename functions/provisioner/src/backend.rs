@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use conductor_domain::Code;
 use conductor_domain::backend::BackendSpec;
 use conductor_domain::operation::Failure;
@@ -15,13 +13,16 @@ use conductor_terraform::project::{
 use crate::config::Config;
 use crate::credentials::Sessions;
 use crate::fault::Fault;
+use crate::secrets::{self, Secrets};
 
+/// What is in a backend's secret.
+const WHAT: &str = "the backend's credentials";
 /// The backend of environments that name none.
 static OWN: BackendSpec = BackendSpec::S3 {};
 
 /// What the backends of a stack have in common.
 pub struct Backends {
-    secrets: Client,
+    secrets: Secrets,
     bucket: String,
     region: String,
     emulated: bool,
@@ -37,7 +38,7 @@ pub struct Chosen {
 
 impl Backends {
     /// Of a stack.
-    pub fn new(config: &Config, secrets: Client) -> Self {
+    pub fn new(config: &Config, secrets: Secrets) -> Self {
         Self {
             secrets,
             bucket: config.names.state_bucket.clone(),
@@ -126,14 +127,9 @@ impl Backends {
     }
 
     async fn credentials(&self, kind: &str, secret: &str) -> Result<BackendCredentials, Fault> {
-        let refused = |why: &str| {
-            let detail = format!("the backend's credentials in the secret {secret} cannot be read: {why}");
-            Failure::new(Code::CredentialsRefused, detail)
-        };
-        let found = self.secrets.get_secret_value().secret_id(secret).send().await;
-        let found = found.map_err(|error| Fault::of_call(refused(error.code().unwrap_or("no answer")), &error))?;
-        let content = found.secret_string().ok_or_else(|| refused("it is not a text"))?;
-        Ok(BackendCredentials::parse(kind, content).map_err(|error| refused(&error.to_string()))?)
+        let content = self.secrets.read(WHAT, secret).await?;
+        let credentials = BackendCredentials::parse(kind, &content);
+        Ok(credentials.map_err(|error| secrets::unreadable(WHAT, secret, &error.to_string()))?)
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Config {
     pub dead_letter_queue_url: String,
     /// The role whose sessions may touch states.
     pub state_role_arn: String,
+    /// The key with which states are encrypted, where it is the customer's.
+    pub kms_key_arn: Option<String>,
     /// The role for environments that name none.
     pub default_target: Option<(String, Option<String>)>,
     /// The stack's own region: of the state bucket, and of environments that name none.
@@ -43,6 +45,7 @@ impl Config {
             timings: conductor_store::timings(seconds)?,
             dead_letter_queue_url: required("DEAD_LETTER_QUEUE_URL")?,
             state_role_arn: required("STATE_ROLE_ARN")?,
+            kms_key_arn: optional("KMS_KEY_ARN"),
             default_target: optional("DEFAULT_TARGET_ROLE_ARN")
                 .map(|role| (role, optional("DEFAULT_TARGET_EXTERNAL_ID"))),
             region: required("AWS_REGION")?,

@@ -1,5 +1,5 @@
-//! Short sessions for each operation: the provider's is the environment's role, the backend's may touch one state and its
-//! lock.
+//! Short sessions for each operation: the provider's is the environment's role, with the operation in its tags and no
+//! more than the services that the template names; the backend's may touch one state and its lock.
 //!
 //! In the function their keys stand in the credentials file and outlive it. A plain worker has no deadline: its terraform
 //! asks for keys with `credential_process`, and gets those that [`Sessions::refresh`] wrote under a live lease.
@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_sts::Client;
 use aws_sdk_sts::error::ProvideErrorMetadata;
+use aws_sdk_sts::types::Tag;
 use conductor_domain::Code;
 use conductor_domain::operation::{ExecutorKind, Failure};
 use conductor_engine::port::Clock;
@@ -41,6 +42,7 @@ pub struct Sessions {
     clock: SystemClock,
     state_role_arn: String,
     state_bucket: String,
+    kms_key_arn: Option<String>,
     default_target: Option<(String, Option<String>)>,
     /// How long they live.
     time: SignedDuration,
@@ -91,6 +93,7 @@ impl Sessions {
             clock: SystemClock::new(),
             state_role_arn: config.state_role_arn.clone(),
             state_bucket: config.names.state_bucket.clone(),
+            kms_key_arn: config.kms_key_arn.clone(),
             default_target: config.default_target.clone(),
             time: config.timings.session,
             quarantine: config.timings.quarantine,
@@ -198,10 +201,10 @@ impl Sessions {
     }
 
     async fn backend_session(&self, job: &Job, key: &str) -> Result<Session, Fault> {
-        let bucket = format!("arn:aws:s3:::{}", self.state_bucket);
+        let bucket = bucket_arn(&self.state_role_arn, &self.state_bucket);
         // Terraform lists workspaces (`env:/`) at each start, and S3 answers 404 for what is not there only to those who
         // may list.
-        let policy = json!({
+        let mut policy = json!({
             "Version": "2012-10-17",
             "Statement": [
                 {
@@ -217,16 +220,25 @@ impl Sessions {
                 },
             ],
         });
+        if let (Some(key), Some(statements)) = (&self.kms_key_arn, policy["Statement"].as_array_mut()) {
+            statements
+                .push(json!({"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": key}));
+        }
         self.assume(job, &self.state_role_arn, None, Some(policy.to_string())).await
     }
 
-    async fn provider_session(&self, job: &Job) -> Result<Option<Session>, Fault> {
-        let named = job.environment.spec.credentials.as_ref();
-        let named = named.map(|credentials| (credentials.role_arn.clone(), credentials.external_id.clone()));
-        match named.or_else(|| self.default_target.clone()) {
-            Some((role, external_id)) => self.assume(job, &role, external_id, None).await.map(Some),
-            None => Ok(None),
+    /// The role of the environment, and the external id that it asks for. The stack's own is for environments that say
+    /// nothing of credentials.
+    pub fn target(&self, job: &Job) -> Option<(String, Option<String>)> {
+        match &job.environment.spec.credentials {
+            Some(own) => own.role_arn.clone().map(|role| (role, own.external_id.clone())),
+            None => self.default_target.clone(),
         }
+    }
+
+    async fn provider_session(&self, job: &Job) -> Result<Option<Session>, Fault> {
+        let Some((role, external_id)) = self.target(job) else { return Ok(None) };
+        self.assume(job, &role, external_id, narrowed(&job.template.services)).await.map(Some)
     }
 
     async fn assume(
@@ -236,6 +248,10 @@ impl Sessions {
         external_id: Option<String>,
         policy: Option<String>,
     ) -> Result<Session, Fault> {
+        let refused = |why: &str| Failure::new(Code::CredentialsRefused, format!("{role} cannot be assumed: {why}"));
+        let tag = |(key, value): (&str, String)| Tag::builder().key(key).value(value).build();
+        let tags: Result<Vec<Tag>, _> = tags(job).into_iter().map(tag).collect();
+        let tags = tags.map_err(|error| refused(&error.to_string()))?;
         let request = self
             .sts
             .assume_role()
@@ -243,8 +259,8 @@ impl Sessions {
             .role_session_name(format!("conductor-{}", job.operation))
             .duration_seconds(self.time.as_secs() as i32)
             .set_external_id(external_id)
-            .set_policy(policy);
-        let refused = |why: &str| Failure::new(Code::CredentialsRefused, format!("{role} cannot be assumed: {why}"));
+            .set_policy(policy)
+            .set_tags(Some(tags));
         let session = request.send().await;
         let session = session.map_err(|error| Fault::of_call(refused(error.code().unwrap_or("no answer")), &error))?;
         let keys = session.credentials.ok_or_else(|| refused("no credentials in the answer"))?;
@@ -266,6 +282,33 @@ impl Sessions {
     }
 }
 
+/// The ARN of a bucket in the partition of a role: `arn:aws:…`, `arn:aws-cn:…`.
+fn bucket_arn(role: &str, bucket: &str) -> String {
+    let partition = role.split(':').nth(1).unwrap_or("aws");
+    format!("arn:{partition}:s3:::{bucket}")
+}
+
+/// What a session may do at most, where a template's version names services: everything in those, of what its role may.
+fn narrowed(services: &[String]) -> Option<String> {
+    let actions: Vec<String> = services.iter().map(|service| format!("{service}:*")).collect();
+    let statement = json!({"Effect": "Allow", "Action": actions, "Resource": "*"});
+    let policy = json!({"Version": "2012-10-17", "Statement": [statement]});
+    (!services.is_empty()).then(|| policy.to_string())
+}
+
+/// For whom a session is: policies of the environment's account can ask for it (`aws:PrincipalTag/…`), and its trail names
+/// it.
+fn tags(job: &Job) -> Vec<(&'static str, String)> {
+    let mut tags = vec![
+        ("conductor:organisation", job.organisation.to_string()),
+        ("conductor:environment", job.environment.name.to_string()),
+        ("conductor:operation", job.operation.to_string()),
+    ];
+    let application = job.resource.created_for.as_ref();
+    tags.extend(application.map(|application| ("conductor:application", application.to_string())));
+    tags
+}
+
 /// What terraform runs this program for: prints a file that [`Sessions::refresh`] wrote.
 pub fn print(file: &Path) -> io::Result<()> {
     io::stdout().write_all(&fs::read(file)?)
@@ -273,4 +316,42 @@ pub fn print(file: &Path) -> io::Result<()> {
 
 fn printed_file(folder: &Path, profile: &str) -> PathBuf {
     folder.join(format!("{profile}.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use conductor_domain::template::MAX_SERVICES;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The longest session policy that STS takes, in characters.
+    const MAX_POLICY: usize = 2_048;
+
+    #[test]
+    fn the_state_bucket_is_in_the_partition_of_its_role() {
+        let check = |role: &str, expect: &str| assert_eq!(bucket_arn(role, "states"), expect);
+        check("arn:aws:iam::123456789012:role/state", "arn:aws:s3:::states");
+        check("arn:aws-cn:iam::123456789012:role/state", "arn:aws-cn:s3:::states");
+        check("arn:aws-us-gov:iam::123456789012:role/state", "arn:aws-us-gov:s3:::states");
+    }
+
+    #[test]
+    fn a_template_that_names_services_gets_no_others() {
+        let policy = narrowed(&["s3".to_owned(), "dynamodb".to_owned()]).expect("a policy");
+        let policy: Value = serde_json::from_str(&policy).expect("JSON");
+        let statement = json!({"Effect": "Allow", "Action": ["s3:*", "dynamodb:*"], "Resource": "*"});
+        assert_eq!(policy, json!({"Version": "2012-10-17", "Statement": [statement]}));
+    }
+
+    #[test]
+    fn a_template_that_names_none_has_all_of_the_role() {
+        assert_eq!(narrowed(&[]), None);
+    }
+
+    #[test]
+    fn all_the_services_that_a_template_may_name_fit_into_a_policy() {
+        let policy = narrowed(&vec!["s".repeat(40); MAX_SERVICES]).expect("a policy");
+        assert!(policy.len() <= MAX_POLICY / 2, "{}: tags have to fit too", policy.len());
+    }
 }

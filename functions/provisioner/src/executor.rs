@@ -7,8 +7,8 @@ mod prepare;
 mod words;
 
 use std::convert::Infallible;
-use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use conductor_domain::log::Level;
@@ -17,6 +17,7 @@ use conductor_engine::port::{Clock, Meter};
 use conductor_engine::{Control, Executor, Job, JobOutcome, Log, Ran, Stop};
 use conductor_store::{AwsConfig, Bucket, SystemClock};
 use conductor_terraform::process::Control as Signal;
+use conductor_terraform::provider::{Limits, Providers};
 use conductor_terraform::toolchain::Toolchain;
 use tokio::sync::watch;
 
@@ -25,9 +26,13 @@ use crate::backend::Backends;
 use crate::config::Config;
 use crate::credentials::Sessions;
 use crate::errored::ErroredStates;
+use crate::fault;
+use crate::scratch::Scratch;
+use crate::secrets::Secrets;
+use crate::strays::Strays;
 use attempt::Attempt;
 use lines::Lines;
-use prepare::Ready;
+use prepare::{Kept, Ready};
 
 /// Room for unpacked toolchains: the AWS provider takes 707 MB (5.100.0, measured); the function has 4 GiB.
 const TOOLCHAIN_BYTES: u64 = 2_500_000_000;
@@ -46,23 +51,34 @@ pub struct Terraforming {
     errored: ErroredStates,
     sessions: Sessions,
     backends: Backends,
+    secrets: Secrets,
     toolchain: Toolchain,
+    /// Prepared folders for later runs.
+    kept: Kept,
+    /// The provider that runs on between runs.
+    providers: Providers,
     clock: SystemClock,
     /// How long terraform may take to stop before it is killed.
     grace: Duration,
-    root: PathBuf,
     region: String,
     endpoint_url: Option<String>,
+    strays: Strays,
+    /// True once a template has run here that is not trusted.
+    spent: AtomicBool,
+    /// The work folder is always the same one, because a kept provider works in it. Goes last.
+    scratch: Scratch,
 }
 
 impl Terraforming {
-    /// Clients and folders, made once. `kind` says whether this process is a function or a plain worker.
-    pub fn new(config: &Config, aws: &AwsConfig, kind: ExecutorKind, meter: &Meter) -> Result<Self, std::io::Error> {
+    /// Clients and folders, made once. `kind` says whether this process is a function or a plain worker. What processes
+    /// that are gone left is removed first.
+    pub async fn new(config: &Config, aws: &AwsConfig, kind: ExecutorKind, meter: &Meter) -> io::Result<Self> {
+        // An execution environment of Lambda has one process at a time; emulated ones share a disk, as workers may.
+        let alone = kind == ExecutorKind::Lambda && config.endpoint_url.is_none();
+        let scratch = Scratch::take(&config.root, alone).await?;
+        let secrets = Secrets::new(aws_sdk_secretsmanager::Client::new(aws));
         let s3 = aws_sdk_s3::config::Builder::from(aws).force_path_style(config.endpoint_url.is_some());
         let s3 = aws_sdk_s3::Client::from_conf(s3.build());
-        for folder in ["toolchain", "work", "prepared", "mirror"] {
-            fs::create_dir_all(config.root.join(folder))?;
-        }
         Ok(Self {
             worker: uuid::Uuid::now_v7().to_string(),
             kind,
@@ -71,18 +87,44 @@ impl Terraforming {
             vault: Bucket::new(s3.clone(), config.names.vault_bucket.clone(), meter.clone()),
             errored: ErroredStates::new(s3, config.names.state_bucket.clone()),
             sessions: Sessions::new(config, aws, kind)?,
-            backends: Backends::new(config, aws_sdk_secretsmanager::Client::new(aws)),
+            backends: Backends::new(config, secrets.clone()),
+            secrets,
             toolchain: Toolchain::new(config.root.join("toolchain"), TOOLCHAIN_BYTES),
+            kept: Kept::new(scratch.kept()),
+            providers: Providers::new(scratch.providers(), Limits::default()),
             clock: SystemClock::new(),
             grace: SHORTEST_GRACE.max(config.timings.stop_before_deadline.unsigned_abs() * 2 / 3),
-            root: config.root.clone(),
             region: config.region.clone(),
             endpoint_url: config.endpoint_url.clone(),
+            strays: Strays::default(),
+            spent: AtomicBool::new(false),
+            scratch,
         })
     }
 }
 
 impl Terraforming {
+    /// Whether this process has run what is not trusted. It must not run anything else then.
+    pub fn is_spent(&self) -> bool {
+        self.spent.load(Ordering::Relaxed)
+    }
+
+    /// Before a run: nothing is left of others, of this process's or of one that is gone. Where something cannot be
+    /// removed, this process ends.
+    async fn clear(&self) {
+        self.end_strays().await;
+        if let Err(error) = self.scratch.clear().await {
+            fault::not_cleared(&error);
+        }
+    }
+
+    /// What a run started and left is gone when this returns.
+    async fn end_strays(&self) {
+        if let Err(error) = self.strays.end().await {
+            fault::not_cleared(&error);
+        }
+    }
+
     /// The time since then, by the monotonic clock.
     fn millis_since(&self, began: Duration) -> u64 {
         millis(self.clock.monotonic().saturating_sub(began))
@@ -111,6 +153,8 @@ impl Executor for Terraforming {
     }
 
     async fn run(&self, job: &Job, ready: Ready, control: Control) -> Ran {
+        self.strays.spare_present();
+        self.spent.fetch_or(job.template.untrusted, Ordering::Relaxed);
         let (signals, signal) = watch::channel(Signal::Run);
         let mut stops = control.clone();
         let lines = Lines::new(control.log(), &ready.masker, &self.clock);
@@ -126,10 +170,12 @@ impl Executor for Terraforming {
             signals.send_replace(Signal::Kill);
             std::future::pending::<Infallible>().await
         };
-        tokio::select! {
+        let ran = tokio::select! {
             ran = Attempt::new(self, job, &ready, &control, &lines, signal).run() => ran,
             never = relay => match never {},
             never = self.sessions.renew(job, &ready.keyring, &control) => match never {},
-        }
+        };
+        self.end_strays().await;
+        ran
     }
 }

@@ -1,5 +1,7 @@
 //! Why a step towards a run, or of it, did not work, and whether that passes.
 
+use std::io;
+
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use conductor_domain::Code;
 use conductor_domain::operation::Failure;
@@ -74,6 +76,12 @@ pub fn call_passes<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
         // Neither dispatched nor answered, or answered with something that broke off.
         _ => true,
     }
+}
+
+/// Something of a run is left that cannot be removed: this process ends, because the next run could meet it.
+pub fn not_cleared(error: &io::Error) -> ! {
+    tracing::error!(error = %Causes(error), "what a run left cannot be removed");
+    std::process::exit(1)
 }
 
 /// A terraform that could not be run to its end. Where processes of it live on, this process ends: it could not fence

@@ -27,7 +27,7 @@ const POLL_TIME: Duration = Duration::from_secs(30);
 /// Time until the next poll, where one failed.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Works messages until told to stop; with `once`, one at most. A stop is as a deadline to what runs: it stores its state,
+/// Works messages until told to stop, or until it is spent; with `once`, one at most. A stop is as a deadline to what runs: it stores its state,
 /// and another worker goes on with it.
 pub async fn run(once: bool) -> Result<(), Error> {
     let mut stop = Stop::new()?;
@@ -65,7 +65,8 @@ pub async fn run(once: bool) -> Result<(), Error> {
             Ok(()) => queue.delete(&message).await,
             Err(error) => tracing::error!(error = %Causes(error.as_ref()), "a wake-up failed"),
         }
-        if once || stopped {
+        // Whoever runs this process starts another one.
+        if once || stopped || handler.is_spent() {
             return done;
         }
     }

@@ -8,7 +8,7 @@ use crate::ids::ResourceId;
 use crate::name::{EnvironmentName, OrganisationName};
 use crate::resource::StateLocation;
 
-/// What the name of every secret with a backend's credentials begins with: the provisioner's role reads no other.
+/// What the name of every secret with credentials begins with: the provisioner's role reads no other.
 pub const SECRET_PREFIX: &str = "conductor/";
 /// Where Terraform Cloud is, for environments that name no host.
 pub const TERRAFORM_CLOUD: &str = "app.terraform.io";
@@ -327,6 +327,15 @@ fn is_secret(name: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte);
     name.len() <= MAX_TEXT
         && name.strip_prefix(SECRET_PREFIX).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(known))
+}
+
+/// The name of a secret that Conductor may read, as its ARN has it: six characters of AWS's own may stand at its end.
+pub(crate) fn secret_name(arn: &str) -> Option<&str> {
+    let parts: Vec<&str> = arn.splitn(7, ':').collect();
+    let ["arn", partition, "secretsmanager", region, account, "secret", name] = parts.as_slice() else { return None };
+    let place = [partition, region].into_iter().all(|part| !part.is_empty() && is_word(part));
+    let account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    (place && account && is_secret(name)).then_some(*name)
 }
 
 #[cfg(test)]

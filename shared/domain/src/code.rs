@@ -50,6 +50,11 @@ codes! {
     Unauthorized "unauthorized" 401 "The request has no principal";
     Forbidden "forbidden" 403 "The principal may not do this";
     CrossSiteRefused "cross_site_refused" 403 "A page of another site sent the request";
+    SignInFailed "sign_in_failed" 403 "The sign-in did not succeed";
+    IdentityProviderUnavailable "identity_provider_unavailable" 503 "The identity provider does not answer; try again";
+    TokenInvalid "token_invalid" 422 "The token that is asked for is not valid";
+    TokenNotFound "token_not_found" 404 "There is no such token";
+    TooManyTokens "too_many_tokens" 409 "The organisation would have over 100 service tokens";
 
     RequestRefused "request_refused" 400 "The gateway refuses the request";
     AuthenticationMissing "authentication_missing" 403 "The request is not signed, or there is no such route";
@@ -68,6 +73,7 @@ codes! {
     TemplateDeprecated "template_deprecated" 422 "The template version makes no new resources";
     ParametersInvalid "parameters_invalid" 422 "A resource's parameters do not fit its template";
     ParametersTooLarge "parameters_too_large" 413 "A resource's parameters are over 64 KiB";
+    DeploymentTooLarge "deployment_too_large" 413 "A deployment's metadata, options and services are over 128 KiB";
     TooManyOperations "too_many_operations" 422 "A deployment would have over 500 operations";
     TooManyDependencies "too_many_dependencies" 422 "A resource would have over 20 dependencies";
     ChangeTooLarge "change_too_large" 422 "The change touches more records than one commit can";
@@ -105,7 +111,9 @@ codes! {
     Internal "internal" 500 "Something is wrong in Conductor";
 
     TemplateTooLarge "template_too_large" 413 "The template archive is over its limit";
+    TemplateInterfaceTooLarge "template_interface_too_large" 413 "What is kept of a template version is over 256 KiB";
     TemplateInvalid "template_invalid" 422 "The template archive is not valid";
+    TemplatePolicy "template_policy" 422 "The template does what the organisation's policy denies";
     TemplateVersionExists "template_version_exists" 409 "The version exists with another content";
 
     TypeConflict "type_conflict" 409 "The shared name belongs to a resource of another type";
@@ -176,6 +184,9 @@ impl From<crate::score::Problem> for Fault {
     }
 }
 
+/// The most places that a refusal names: an answer has a largest size.
+pub const MAX_FAULTS: usize = 100;
+
 /// A request that is refused, or an operation that failed, by a rule: nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {detail}")]
@@ -194,13 +205,14 @@ impl Refusal {
         Self { code, detail: detail.into(), faults: Vec::new() }
     }
 
-    /// A refusal that points at places in the input; the first one's text is the detail.
-    pub fn at(code: Code, faults: Vec<Fault>) -> Self {
+    /// A refusal that points at places in the input, the first [`MAX_FAULTS`] of them; the first one's text is the detail.
+    pub fn at(code: Code, mut faults: Vec<Fault>) -> Self {
         let detail = match faults.as_slice() {
             [] => code.title().to_owned(),
             [one] => one.detail.clone(),
             [first, rest @ ..] => format!("{} (and {} more)", first.detail, rest.len()),
         };
+        faults.truncate(MAX_FAULTS);
         Self { code, detail, faults }
     }
 }

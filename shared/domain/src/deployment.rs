@@ -1,6 +1,6 @@
 //! Deployments: the wish that a workload should have exactly these resources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,12 @@ use serde_json::{Map, Value};
 use crate::ids::{DeploymentId, ResourceId};
 use crate::lane::LaneKey;
 use crate::log::{Archive, Step};
-use crate::name::WorkloadName;
+use crate::name::{EnvironmentName, WorkloadName};
 use crate::operation::{Failure, IllegalTransition, OperationStatus, PATIENCE, ReleaseRequest, Usage};
+
+/// The most that a deployment keeps of its request and of its file, as JSON: its record also has to hold what becomes
+/// of it, and an item of the table has 400 KB.
+pub const MAX_KEPT: usize = 128 * 1024;
 
 /// What a deployment is for.
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -269,6 +273,10 @@ pub struct Deployment {
     pub metadata: Map<String, Value>,
     /// The principal.
     pub requested_by: String,
+    /// The environments in which the principal may deploy; none where it may everywhere. What lives in another one is used
+    /// as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<BTreeSet<EnvironmentName>>,
     /// The request.
     pub request_id: String,
     /// When it was recorded.
@@ -321,6 +329,11 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Whether its operations may change what lives in an environment.
+    pub fn may_change_in(&self, environment: &EnvironmentName) -> bool {
+        self.lane.environment == *environment || self.reach.as_ref().is_none_or(|reach| reach.contains(environment))
+    }
+
     /// When the sweeper looks at it.
     pub fn due_at(&self) -> Option<Timestamp> {
         (!self.status.is_final() || self.log.is_none()).then_some(self.entered_at + PATIENCE)

@@ -29,5 +29,7 @@ ids! {
     ResourceId, ResourceKind, "resource";
     /// An audit event.
     AuditId, AuditKind, "audit";
+    /// A token.
+    TokenId, TokenKind, "token";
 }
 pub use newtype_uuid::GenericUuid;

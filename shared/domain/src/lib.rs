@@ -2,6 +2,7 @@
 //!
 //! Pure and total: no I/O, no async, no clock, no randomness. Whoever needs a time or an id passes it in.
 
+pub mod access;
 pub mod application;
 pub mod audit;
 pub mod backend;
@@ -21,5 +22,6 @@ pub mod principal;
 pub mod resource;
 pub mod score;
 pub mod template;
+pub mod token;
 
 pub use code::{Code, Refusal};

@@ -531,6 +531,32 @@ pub enum StopOrder {
 }
 
 impl Lease {
+    /// One that a worker takes now, for its claim of an operation; nothing has been run under it.
+    pub fn new(
+        deployment: DeploymentId,
+        operation: u32,
+        epoch: u64,
+        worker: &str,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            deployment,
+            operation,
+            epoch,
+            worker: worker.to_owned(),
+            heartbeat_at: now,
+            expires_at,
+            terraform_started_at: None,
+            terraform_ended_at: None,
+            dead_after: None,
+            begun: Vec::new(),
+            replaced: Vec::new(),
+            unstored: Vec::new(),
+            stop: None,
+        }
+    }
+
     /// True where a terraform of this claim may still live.
     pub fn may_have_left_terraform(&self) -> bool {
         self.terraform_started_at.is_some() && self.terraform_ended_at.is_none()

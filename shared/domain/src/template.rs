@@ -6,12 +6,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::code::Fault;
+use crate::code::{Fault, MAX_FAULTS};
 use crate::operation::{ExecutorKind, Limits};
 
 mod pace;
+pub mod policy;
 mod value_type;
 pub use pace::Pace;
+use policy::Finding;
 pub use value_type::{Field, Mismatch, ValueType};
 
 /// The class that is not written.
@@ -20,8 +22,28 @@ pub const DEFAULT_CLASS: &str = "default";
 /// Inputs that Conductor itself gives to a module that declares them; no file may set them.
 pub const RESERVED_INPUTS: [&str; 3] = ["conductor_resource_id", "conductor_name", "conductor_tags"];
 
+/// The most AWS services that a version may name: their session policy has room for no more.
+pub const MAX_SERVICES: usize = 20;
+
+/// The longest name of an AWS service.
+const MAX_SERVICE: usize = 40;
+
+/// The longest version, in characters: it is part of keys.
+pub const MAX_VERSION_TEXT: usize = 128;
+
+/// A version as somebody writes it; an error says what is wrong with it.
+pub fn version(text: &str) -> Result<semver::Version, String> {
+    if text.len() > MAX_VERSION_TEXT {
+        return Err(format!("it has {} characters; at most {MAX_VERSION_TEXT} are allowed", text.len()));
+    }
+    semver::Version::parse(text).map_err(|error| error.to_string())
+}
+
 /// The longest parameters of a resource, as JSON.
 pub const MAX_PARAMETERS: usize = 64 * 1024;
+
+/// The most that is kept of a version, as JSON: what it declares and what was found in it.
+pub const MAX_VERSION: usize = 256 * 1024;
 
 /// A template's name: its type, and its class where that is not `default`, as `postgres.large`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -102,7 +124,7 @@ impl From<TemplateName> for String {
 #[serde(rename_all = "camelCase")]
 pub struct Input {
     /// What values it takes.
-    #[cfg_attr(feature = "schema", schema(value_type = Object))]
+    #[cfg_attr(feature = "schema", schema(value_type = Value))]
     #[serde(rename = "type")]
     pub value_type: ValueType,
     /// True where there is no default.
@@ -191,6 +213,18 @@ pub struct TemplateVersion {
     /// How often and how long its operations may be tried.
     #[serde(default)]
     pub limits: Limits,
+    /// The AWS services that it uses, as prefixes of actions (`s3`, `dynamodb`): its sessions reach no other. Empty:
+    /// the whole of the environment's role.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
+    /// True where nothing else may run where it has run: the process ends after its run.
+    #[serde(default)]
+    pub untrusted: bool,
+    /// What the organisation's policy warned of when it was published; the first [`MAX_FINDINGS`].
+    ///
+    /// [`MAX_FINDINGS`]: policy::MAX_FINDINGS
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// When it was published.
     pub created_at: Timestamp,
     /// By whom.
@@ -215,8 +249,25 @@ impl Template {
     }
 }
 
+/// What is wrong with the names of AWS services; pointers start with `base`.
+pub fn check_services(services: &[String], base: &str) -> Vec<Fault> {
+    if services.len() > MAX_SERVICES {
+        let detail = format!("names {} services; {MAX_SERVICES} are allowed", services.len());
+        return vec![Fault { code: Some("too_many_services".to_owned()), ..Fault::at(base, detail) }];
+    }
+    let is_prefix = |name: &str| {
+        (1..=MAX_SERVICE).contains(&name.len())
+            && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+    };
+    let wrong = services.iter().enumerate().filter(|(_, name)| !is_prefix(name));
+    let rule =
+        format!("must be what the service's actions begin with, such as s3: 1 to {MAX_SERVICE} of a-z, 0-9 and -");
+    wrong.map(|(index, _)| Fault::at(format!("{base}/{index}"), rule.clone())).collect()
+}
+
 /// Checks parameters against a template's inputs. `unresolved` holds the names of parameters whose value is known only
 /// later, because a placeholder stands in it: they are checked for existence, not for type. Pointers start with `base`.
+/// Ends where there is more wrong than is told.
 pub fn check_parameters(
     interface: &Interface,
     parameters: &Map<String, Value>,
@@ -225,6 +276,9 @@ pub fn check_parameters(
 ) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (name, value) in parameters {
+        if faults.len() >= MAX_FAULTS {
+            return faults;
+        }
         let pointer = format!("{base}/{}", name.replace('~', "~0").replace('/', "~1"));
         match interface.inputs.get(name) {
             _ if RESERVED_INPUTS.contains(&name.as_str()) => {
@@ -261,4 +315,27 @@ pub fn check_parameters(
         }
     }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_named_as_their_actions_are() {
+        let check = |services: &[&str], expect: &[&str]| {
+            let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
+            let faults = check_services(&services, "/services");
+            let found: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+            assert_eq!(found, expect, "{services:?}");
+        };
+        check(&[], &[]);
+        check(&["s3", "route53", "application-autoscaling"], &[]);
+        check(
+            &["s3", "s3:*", "*", "S3", "", "s3 "],
+            &["/services/1", "/services/2", "/services/3", "/services/4", "/services/5"],
+        );
+        check(&["s3"; 20], &[]);
+        check(&["s3"; 21], &["/services"]);
+    }
 }

@@ -76,6 +76,7 @@ impl<P: Ports> Engine<P> {
             hash: found.stored.as_ref().map(|stored| stored.hash.as_str()),
             made: found.made,
             mine,
+            may_change: claimed.deployment.may_change_in(&found.resource.environment),
         });
         let ask = Ask {
             operation: claimed.operation.id,
@@ -168,8 +169,7 @@ impl<P: Ports> Engine<P> {
         if !Mutant::WaiterWithoutCheck.lives() {
             draft.update(resource, Resource { waiters: resource.waiters + 1, ..resource.value.clone() });
         }
-        draft.delete(&claimed.lease);
-        draft.update(&claimed.operation, operation);
+        draft.end_claim(claimed, operation);
         Ok(())
     }
 
@@ -183,13 +183,15 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Step, Error> {
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
         let mut kept = resource.value.clone();
+        let may_change = claimed.deployment.may_change_in(&resource.environment);
         if let Some(retain) = scene.request.retain
+            && may_change
             && resource.external.is_none()
             && (retain || resource.consumers <= 1)
         {
             kept.retain = retain;
         }
-        if !scene.accepts && resource.external.is_none() {
+        if !scene.accepts && may_change && resource.external.is_none() {
             self.rewire(caller, claimed, &mut draft, &scene.picture, resource, &mut kept).await?;
         }
         self.hold(&mut draft, claimed, &scene.picture, &kept, Some(&scene.wish.hash));
@@ -205,9 +207,9 @@ impl<P: Ports> Engine<P> {
         };
         let operation =
             Operation { resource_id: Some(resource.id), reason: Some(reason), ..claimed.operation.value.clone() };
-        draft.succeed(claimed, operation, Effect::Unchanged)?;
+        let operation = draft.succeed(claimed, operation, Effect::Unchanged)?;
         draft.commit().await?;
-        Ok(Step::Ended)
+        Ok(Step::Ended(Box::new(claimed.ended(operation))))
     }
 
     async fn link(
@@ -220,7 +222,7 @@ impl<P: Ports> Engine<P> {
         self.refuse_cycle(caller, resource, &scene.picture.dependencies.iter().collect::<Vec<_>>()).await?;
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
         let mut linked = resource.value.clone();
-        linked.retain |= scene.request.retain == Some(true);
+        linked.retain |= scene.request.retain == Some(true) && claimed.deployment.may_change_in(&resource.environment);
         self.consume(&mut draft, claimed, &scene.picture, &scene.target, &mut linked)?;
         self.hold(&mut draft, claimed, &scene.picture, &linked, Some(&scene.wish.hash));
         draft.audit_resource(&linked, "resource.linked");
@@ -229,12 +231,12 @@ impl<P: Ports> Engine<P> {
         }
         let operation =
             Operation { resource_id: Some(resource.id), reason: Some(scene.reason), ..claimed.operation.value.clone() };
-        draft.succeed(claimed, operation, Effect::Linked)?;
+        let operation = draft.succeed(claimed, operation, Effect::Linked)?;
         draft.commit().await?;
         if let Some(claim) = &scene.target.claim {
             self.settle_pool(caller, &claim.pool.key, Patience::Later).await;
         }
-        Ok(Step::Ended)
+        Ok(Step::Ended(Box::new(claimed.ended(operation))))
     }
 
     /// Makes us a consumer of a resource; where it is a pool's free member, in place of the pool.

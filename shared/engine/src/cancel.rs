@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use conductor_domain::access::Right;
 use conductor_domain::consumer::{Consumer, ConsumerKey, Holding, HoldingKey};
 use conductor_domain::deployment::{
     Cancel, CancelOutcome, Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Ending, Leftover, Releases,
@@ -76,6 +77,7 @@ impl<P: Ports> Engine<P> {
         let read = self.read::<Deployment>(caller.organisation(), Item::Deployment(id)).await?;
         let read =
             read.ok_or_else(|| Refusal::new(Code::DeploymentNotFound, format!("there is no deployment {id}")))?;
+        caller.demand(Right::Deploy, Some(&read.lane.environment))?;
         if read.status.is_final() {
             let detail = format!("the deployment has ended: {:?}", read.status);
             return Err(Refusal::new(Code::DeploymentFinished, detail).into());

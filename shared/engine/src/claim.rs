@@ -1,20 +1,22 @@
-//! Claiming: a worker takes a Ready operation, with a new epoch and a lease.
+//! Claiming: a worker takes a Ready operation, with a new epoch. The claim is committed with what it comes to: the end of the
+//! operation, or its wait, or the reservation and the lease under which terraform runs.
 
 use conductor_domain::deployment::{Deployment, DeploymentStatus};
+use conductor_domain::ids::DeploymentId;
 use conductor_domain::operation::{
     AcquireRequest, Effect, ExecutorKind, Failure, Lease, Operation, OperationEvent, OperationStatus, ReleaseRequest,
     Request, Requests, Usage,
 };
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cancel::is_stopped;
 use crate::commit::Draft;
 use crate::lease::LEASE_TIME;
 use crate::mutant::Mutant;
 use crate::plan::appended_release;
-use crate::port::{Clock, Ports, StoreError, Versioned, Wake};
+use crate::port::{Clock, Ports, StoreError, Versioned};
 use crate::record::{Item, Open, Subject};
 use crate::{Engine, Error};
 
@@ -25,8 +27,12 @@ const EARLY: SignedDuration = SignedDuration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) struct Claimed {
     pub deployment: Versioned<Deployment>,
+    /// Running, in our epoch; until the first commit the version is that of the Ready one.
     pub operation: Versioned<Operation>,
-    pub lease: Versioned<Lease>,
+    /// From the reservation on.
+    pub lease: Option<Versioned<Lease>>,
+    /// Who has claimed it.
+    pub worker: String,
     pub marker: Versioned<Open>,
     /// What this process had asked for before the claim.
     pub metered: Requests,
@@ -40,6 +46,24 @@ impl Claimed {
             Request::Release(_) => None,
         }
     }
+
+    /// The lease under which a worker is about to run terraform.
+    pub fn new_lease(&self, now: Timestamp) -> Lease {
+        let operation = &self.operation;
+        Lease::new(operation.deployment, operation.number, operation.epoch, &self.worker, now, now + LEASE_TIME)
+    }
+
+    /// It has ended: `operation` is how.
+    pub fn ended(&self, operation: Versioned<Operation>) -> Ended {
+        Ended { deployment: self.deployment.clone(), operation }
+    }
+}
+
+/// An operation that has ended here, as that was committed, with its deployment as it was read before.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub deployment: Versioned<Deployment>,
+    pub operation: Versioned<Operation>,
 }
 
 /// A release on its way into a deployment.
@@ -56,6 +80,7 @@ pub(crate) struct Appended {
 
 /// What a wake-up found.
 pub(crate) enum Claim {
+    /// Ours as soon as something is committed.
     Ours(Box<Claimed>),
     /// It has ended, and nobody was told.
     Unsettled,
@@ -64,18 +89,17 @@ pub(crate) enum Claim {
 }
 
 impl<P: Ports> Engine<P> {
+    /// Claims an operation for a worker, if it can be; nothing is committed yet.
     pub(crate) async fn claim(
         &self,
         caller: &Caller,
-        wake: &Wake,
+        id: DeploymentId,
         number: u32,
-        worker: (&str, ExecutorKind),
+        (worker, kind): (&str, ExecutorKind),
     ) -> Result<Claim, Error> {
         let organisation = caller.organisation();
-        let id = wake.deployment_id;
         let metered = self.settings.meter.read();
-        let items =
-            [Item::Operation(id, number), Item::Deployment(id), Item::Lease(id, number), Item::Open(id, number)];
+        let items = [Item::Operation(id, number), Item::Deployment(id), Item::Open(id, number)];
         let mut batch = self.batch(organisation, items.to_vec()).await?;
         let operation: Option<Versioned<Operation>> = batch.take(&items[0])?;
         let deployment: Option<Versioned<Deployment>> = batch.take(&items[1])?;
@@ -85,7 +109,7 @@ impl<P: Ports> Engine<P> {
         }
         let now = self.clock.now();
         let claimable = read.status == OperationStatus::Ready
-            && read.executor == worker.1
+            && read.executor == kind
             && deployment.status == DeploymentStatus::InProgress
             && !is_stopped(&deployment, &read)
             && read.not_before.is_none_or(|at| now + EARLY >= at)
@@ -94,35 +118,15 @@ impl<P: Ports> Engine<P> {
             return Ok(Claim::Nothing);
         }
         let marker: Versioned<Open> = batch
-            .take(&items[3])?
+            .take(&items[2])?
             .ok_or_else(|| StoreError::Unreadable(format!("operation {number} of {id} has no marker")))?;
-        let left: Option<Versioned<Lease>> = batch.take(&items[2])?;
         let mut operation = read.value.clone();
         operation.take(OperationEvent::Claimed, now)?;
         operation.epoch += 1;
-        let lease = Lease {
-            deployment: id,
-            operation: number,
-            epoch: operation.epoch,
-            worker: worker.0.to_owned(),
-            heartbeat_at: now,
-            expires_at: now + LEASE_TIME,
-            terraform_started_at: None,
-            terraform_ended_at: None,
-            dead_after: None,
-            begun: Vec::new(),
-            replaced: Vec::new(),
-            unstored: Vec::new(),
-            stop: None,
-        };
-        let mut draft = self.draft(caller, Some(id));
-        let operation = draft.update(&read, operation);
-        let lease = draft.put(left.as_ref(), lease);
-        match draft.commit().await {
-            Ok(()) => Ok(Claim::Ours(Box::new(Claimed { deployment, operation, lease, marker, metered }))),
-            Err(Error::Conflict) => Ok(Claim::Nothing),
-            Err(error) => Err(error),
-        }
+        operation.tell(&read.value, now);
+        let operation = Versioned { value: operation, version: read.version };
+        let worker = worker.to_owned();
+        Ok(Claim::Ours(Box::new(Claimed { deployment, operation, lease: None, worker, marker, metered })))
     }
 
     /// Reads again what a lost race may have changed. `None`: the operation is not ours any more.
@@ -142,31 +146,35 @@ impl<P: Ports> Engine<P> {
         };
         let same = operation.epoch == claimed.operation.epoch || Mutant::ReportWithoutLease.lives();
         let ours = same && !operation.status.is_final();
-        Ok(ours.then_some(Claimed { deployment, operation, lease, marker, metered: claimed.metered }))
+        let current = || Claimed { deployment, operation, lease: Some(lease), marker, ..claimed.clone() };
+        Ok(ours.then(current))
     }
 }
 
 impl<P: Ports> Draft<'_, P> {
-    /// Ends an operation well.
-    pub(crate) fn succeed(&mut self, claimed: &Claimed, mut operation: Operation, effect: Effect) -> Result<(), Error> {
+    /// Ends an operation well; answers with what it will be once that is committed.
+    pub(crate) fn succeed(
+        &mut self,
+        claimed: &Claimed,
+        mut operation: Operation,
+        effect: Effect,
+    ) -> Result<Versioned<Operation>, Error> {
         operation.take(OperationEvent::Succeeded, self.now())?;
         operation.effect = Some(effect);
         operation.error = None;
-        self.ended(claimed, operation);
-        Ok(())
+        Ok(self.ended(claimed, operation))
     }
 
-    /// Ends an operation badly: it failed, was stopped, or was not in time.
+    /// Ends an operation badly: it failed, was stopped, or was not in time. Answers as [`Draft::succeed`] does.
     pub(crate) fn fail(
         &mut self,
         claimed: &Claimed,
         mut operation: Operation,
         event: OperationEvent,
         failure: Failure,
-    ) -> Result<(), Error> {
+    ) -> Result<Versioned<Operation>, Error> {
         self.end_badly(&mut operation, event, failure)?;
-        self.ended(claimed, operation);
-        Ok(())
+        Ok(self.ended(claimed, operation))
     }
 
     /// The same of the operation alone.
@@ -189,17 +197,24 @@ impl<P: Ports> Draft<'_, P> {
         Ok(())
     }
 
+    /// Writes an operation that is not Running any more.
+    pub(crate) fn end_claim(&mut self, claimed: &Claimed, operation: Operation) -> Versioned<Operation> {
+        if let Some(lease) = &claimed.lease {
+            self.delete(lease);
+        }
+        self.update(&claimed.operation, operation)
+    }
+
     /// Adds what this claim asked for to what its operation used.
     pub(crate) fn charge(&self, claimed: &Claimed, operation: &mut Operation) {
         operation.usage += Usage { requests: self.metered() - claimed.metered, ..Usage::default() };
     }
 
-    fn ended(&mut self, claimed: &Claimed, mut operation: Operation) {
+    fn ended(&mut self, claimed: &Claimed, mut operation: Operation) -> Versioned<Operation> {
         self.charge(claimed, &mut operation);
         operation.settled = operation.dependents.is_empty() && operation.pending_objects.is_empty();
         self.delete(&claimed.marker);
-        self.delete(&claimed.lease);
-        self.update(&claimed.operation, operation);
+        self.end_claim(claimed, operation)
     }
 
     /// Appends releases to the deployment of a claimed operation.

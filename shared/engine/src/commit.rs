@@ -1,5 +1,6 @@
 //! Commits: collected change by change, each against the version that was read, with the audit events that tell of them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use conductor_domain::audit::AuditEvent;
@@ -85,6 +86,13 @@ impl<'a, P: Ports> Draft<'a, P> {
         }
     }
 
+    /// Demands that there still is no such record, unless this draft writes one, which demands the same.
+    pub fn check_absent(&mut self, item: Item) {
+        if self.changes.iter().all(|change| change.item() != item) {
+            self.changes.push(Change::Check { item, expect: Expect::Absent });
+        }
+    }
+
     /// Appends an audit event.
     pub fn audit(&mut self, of: Subject, action: &str, detail: Option<String>) {
         let (noun, subject) = match &of {
@@ -94,6 +102,8 @@ impl<'a, P: Ports> Draft<'a, P> {
             Subject::Deployment(id) => ("deployment", id.to_string()),
             Subject::Resource(id) => ("resource", id.to_string()),
             Subject::Pool(key) => ("pool", format!("{}/{}", key.environment, key.name)),
+            Subject::Token(id) => ("token", id.to_string()),
+            Subject::TemplatePolicy => ("policy", "templates".to_owned()),
         };
         let event = AuditEvent {
             id: AuditId::from_untyped_uuid(self.engine.clock.fresh_id()),
@@ -273,6 +283,11 @@ impl<P: Ports> Engine<P> {
         Ok(Batch(items.into_iter().zip(found).collect()))
     }
 
+    /// The reads of one use-case, none of which has been made yet.
+    pub(crate) fn reads<'a>(&'a self, organisation: &'a OrganisationName) -> Reads<'a, P> {
+        Reads { engine: self, organisation, found: HashMap::new() }
+    }
+
     /// Lists a whole set.
     pub(crate) async fn list_all<T: Entity>(
         &self,
@@ -325,5 +340,47 @@ impl Batch {
     pub fn peek<T: Entity>(&self, item: &Item) -> Result<Option<Versioned<T>>, StoreError> {
         let slot = self.0.iter().find(|(name, _)| name == item);
         slot.and_then(|(_, record)| record.clone()).map(Versioned::<Record>::typed).transpose()
+    }
+}
+
+/// The reads of one use-case, each record once: what is needed later can be read together with what is needed now.
+pub(crate) struct Reads<'a, P: Ports> {
+    engine: &'a Engine<P>,
+    organisation: &'a OrganisationName,
+    found: HashMap<Item, Option<Versioned<Record>>>,
+}
+
+impl<'a, P: Ports> Reads<'a, P> {
+    /// The tenant.
+    pub fn organisation(&self) -> &'a OrganisationName {
+        self.organisation
+    }
+
+    /// Reads what of these has not been read yet, in one request.
+    pub async fn ahead(&mut self, items: &[Item]) -> Result<(), StoreError> {
+        let missing: Vec<Item> = items.iter().filter(|item| !self.found.contains_key(*item)).cloned().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let found = self.engine.records.get_many(self.organisation, &missing).await?;
+        self.found.extend(missing.into_iter().zip(found));
+        Ok(())
+    }
+
+    /// Several records of one type, in the order of the items.
+    pub async fn all<T: Entity>(&mut self, items: &[Item]) -> Result<Vec<Option<Versioned<T>>>, StoreError> {
+        self.ahead(items).await?;
+        items.iter().map(|item| self.get(item)).collect()
+    }
+
+    /// One that has been read; `None` where there is none.
+    pub fn get<T: Entity>(&self, item: &Item) -> Result<Option<Versioned<T>>, StoreError> {
+        let found = self.found.get(item).cloned().flatten();
+        found.map(Versioned::<Record>::typed).transpose()
+    }
+
+    /// The same, where there is an item.
+    pub fn get_if<T: Entity>(&self, item: Option<&Item>) -> Result<Option<Versioned<T>>, StoreError> {
+        item.map_or(Ok(None), |item| self.get(item))
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conductor_domain::Code;
+use conductor_domain::access::Right;
 use conductor_domain::deployment::Deployment;
 use conductor_domain::ids::{DeploymentId, ResourceId};
 use conductor_domain::lane::{Lane, LaneKey, LanePlace};
@@ -84,6 +85,7 @@ impl Executor for Imaginary {
 impl<P: Ports> Engine<P> {
     /// What a deployment would do. Nothing is written.
     pub async fn dry_run(&self, caller: &Caller, request: DeploymentRequest) -> Result<DryRun, Error> {
+        caller.demand(Right::Deploy, Some(&request.environment))?;
         let application = request.application.clone();
         let file_name = crate::submit::read_file(&request.score)?.name;
         let application = application.or_else(|| file_name?.parse().ok());

@@ -1,5 +1,6 @@
 //! Environments and applications: made, changed and ended by hand.
 
+use conductor_domain::access::Right;
 use conductor_domain::application::Application;
 use conductor_domain::backend::{BackendSpec, s3_location};
 use conductor_domain::consumer::Holding;
@@ -27,7 +28,7 @@ pub struct PutOutcome<T> {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Makes an environment, or changes it. While it has resources its region, role and backend stay.
+    /// Makes an environment, or changes it. While it has resources its region, credentials and backend stay.
     pub async fn put_environment(
         &self,
         caller: &Caller,
@@ -35,6 +36,11 @@ impl<P: Ports> Engine<P> {
         spec: EnvironmentSpec,
         precondition: &Precondition,
     ) -> Result<PutOutcome<Environment>, Error> {
+        caller.demand(Right::ManagePlatform, None)?;
+        let faults = spec.check(caller.organisation(), name);
+        if !faults.is_empty() {
+            return Err(Refusal::at(Code::BodyInvalid, faults).into());
+        }
         let mut tries = self.tries();
         loop {
             match self.try_put_environment(caller, name, &spec, precondition).await {
@@ -72,7 +78,7 @@ impl<P: Ports> Engine<P> {
                 draft.check(&lane);
             }
             if self.has_residents(caller, name).await? {
-                return Err(in_use(name, "its region, role and backend cannot change").into());
+                return Err(in_use(name, "its region, credentials and backend cannot change").into());
             }
         }
         let value = Environment { name: name.clone(), spec: spec.clone(), created_at, updated_at: now };
@@ -106,6 +112,7 @@ impl<P: Ports> Engine<P> {
         precondition: &Precondition,
     ) -> Result<(), Error> {
         let environment = self.environment(caller, name).await?;
+        caller.demand(Right::ManagePlatform, None)?;
         precondition.check(Some(&environment.version))?;
         let lanes = self.idle_lanes(caller, name).await?;
         if self.has_residents(caller, name).await? {
@@ -175,6 +182,7 @@ impl<P: Ports> Engine<P> {
         name: &ApplicationName,
         precondition: &Precondition,
     ) -> Result<PutOutcome<Application>, Error> {
+        caller.demand(Right::ManagePlatform, None)?;
         let mut tries = self.tries();
         loop {
             let read = self.read::<Application>(caller.organisation(), Item::Application(name.clone())).await?;
@@ -222,6 +230,7 @@ impl<P: Ports> Engine<P> {
         precondition: &Precondition,
     ) -> Result<(), Error> {
         let application = self.application(caller, name).await?;
+        caller.demand(Right::ManagePlatform, None)?;
         precondition.check(Some(&application.version))?;
         for environment in &application.environments {
             if let Some(why) = self.application_use(caller, environment, name).await? {

@@ -34,6 +34,7 @@ pub struct Range {
 }
 
 const META: &str = "META";
+const TEMPLATE_POLICY: &str = "POLICY#TEMPLATES";
 /// Sorts before everything that a key is made of; a sort key cannot be empty.
 const FIRST: &str = " ";
 /// Sorts after everything that a key is made of.
@@ -104,6 +105,8 @@ fn subject(subject: &Subject) -> String {
         Subject::Deployment(id) => format!("DEP#{id}"),
         Subject::Resource(id) => format!("RES#{id}"),
         Subject::Pool(key) => pool(key),
+        Subject::Token(id) => format!("TOKEN#{id}"),
+        Subject::TemplatePolicy => TEMPLATE_POLICY.to_owned(),
     }
 }
 
@@ -118,6 +121,7 @@ pub fn key(organisation: &OrganisationName, item: &Item) -> Key {
         Item::Template(name) => (format!("TMPL#{name}"), META.to_owned()),
         Item::TemplateVersion(name, version) => (format!("TMPL#{name}"), format!("VER#{version}")),
         Item::Pace(name, version) => (format!("TMPL#{name}"), format!("PACE#{version}")),
+        Item::TemplatePolicy => (TEMPLATE_POLICY.to_owned(), META.to_owned()),
         Item::Deployment(id) => (format!("DEP#{id}"), META.to_owned()),
         Item::Operation(id, n) => (format!("DEP#{id}"), format!("OP#{}", number(*n))),
         Item::Open(id, n) => (format!("DEP#{id}"), format!("OPEN#{}", number(*n))),
@@ -139,6 +143,8 @@ pub fn key(organisation: &OrganisationName, item: &Item) -> Key {
         Item::GraphGuard => ("GRAPH".to_owned(), "GUARD".to_owned()),
         Item::Identity(key) => (format!("IDENT#{}", key.as_str()), META.to_owned()),
         Item::Idempotency(principal, key) => (format!("IDEM#{}#{}", digest(principal), digest(key)), META.to_owned()),
+        Item::Token(id) => (format!("TOKEN#{id}"), META.to_owned()),
+        Item::TokenRoll => ("TOKENS".to_owned(), META.to_owned()),
         Item::Audit(of, at, id) => (subject(of), format!("AUDIT#{}#{id}", sortable(*at))),
         Item::Chunk(id, n, epoch, last) => (log(*id, *n), format!("{epoch:010}#{last:010}")),
     };
@@ -187,6 +193,8 @@ pub fn listing(organisation: &OrganisationName, listing: &Listing) -> String {
         Listing::Templates => "TEMPLATES".to_owned(),
         Listing::Deployments => "DEPLOYMENTS".to_owned(),
         Listing::Resources => "RESOURCES".to_owned(),
+        Listing::Tokens => "TOKENS".to_owned(),
+        Listing::Sessions => "SESSIONS".to_owned(),
         Listing::Audit(day) => format!("AUDIT#{day}"),
     };
     format!("{organisation}#{name}")

@@ -203,6 +203,11 @@ impl<'a, P: Ports> Keeper<'a, P> {
         self.writer.log()
     }
 
+    /// The lease as it was last written here; none while that is being done.
+    pub fn held(&self) -> Option<Versioned<Lease>> {
+        self.lease.try_lock().map(|held| held.clone())
+    }
+
     /// Writes the last lines: before the end of the run is told, and only while there is time for that and the lease can be
     /// ours.
     pub async fn finish_log(&self, deadline: Option<Timestamp>) {

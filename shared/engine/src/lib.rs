@@ -13,6 +13,7 @@ mod environments;
 mod error;
 mod file;
 mod graph;
+mod hints;
 mod idempotency;
 pub mod imagine;
 pub mod layout;
@@ -41,6 +42,7 @@ mod start;
 mod submit;
 mod sweep;
 mod templates;
+mod tokens;
 mod work;
 mod workload;
 
@@ -64,9 +66,10 @@ pub use pools::{PoolSpec, PoolView};
 pub use query::{AuditFilter, DeploymentFilter, DeploymentView, List, ResourceFilter, ResourceView};
 pub use record::*;
 pub use resources::{NewConsumer, NewExternal, ResourceChange};
-pub use submit::{DeploymentRequest, Submitted, TeardownRequest};
+pub use submit::{DeploymentRequest, Submitted, TeardownRequest, read_file};
 pub use sweep::Swept;
 pub use templates::{NewVersion, TemplateChange};
+pub use tokens::NewToken;
 pub use work::{Executor, Interruption, Job, JobOutcome, Produced, Ran};
 pub use workload::Workload;
 
@@ -126,6 +129,7 @@ pub struct Engine<P: Ports> {
     stopping: Arc<AtomicBool>,
     hash_key: OnceLock<Vec<u8>>,
     paces: pace::Paces,
+    hints: Arc<hints::Hints>,
     /// True in a dry run: what somebody else will do is taken to succeed, and what is not known yet is marked.
     imagining: bool,
 }
@@ -150,6 +154,7 @@ impl<P: Ports> Engine<P> {
             stopping: Arc::default(),
             hash_key: OnceLock::new(),
             paces: Default::default(),
+            hints: Arc::default(),
             imagining: false,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use conductor_domain::access::Right;
 use conductor_domain::code::Fault;
 use conductor_domain::consumer::ConsumerKey;
 use conductor_domain::deployment::DeploymentKind;
@@ -110,6 +111,7 @@ impl<P: Ports> Engine<P> {
     ) -> Result<PutOutcome<Pool>, Error> {
         let organisation = caller.organisation();
         let environment = self.environment(caller, &key.environment).await?;
+        caller.demand(Right::ManagePlatform, None)?;
         let items = [Item::Pool(key.clone()), Item::Template(spec.template.clone())];
         let mut batch = self.batch(organisation, items.to_vec()).await?;
         let read: Option<Versioned<Pool>> = batch.take(&items[0])?;
@@ -212,6 +214,7 @@ impl<P: Ports> Engine<P> {
         let mut tries = self.tries();
         loop {
             let read = self.pool_record(caller, key).await?;
+            caller.demand(Right::ManagePlatform, None)?;
             precondition.check(Some(&read.version))?;
             if read.closing {
                 break;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::name::OrganisationName;
 use conductor_domain::operation::{ExecutorKind, Requests};
+use conductor_domain::token::SECRET_BYTES;
 
 use crate::record::{Entity, Item, Listing, Record, Set};
 
@@ -292,6 +293,8 @@ pub trait Clock: Send + Sync {
     fn fresh_id(&self) -> Uuid;
     /// A number from 0 to 1.
     fn chance(&self) -> f64;
+    /// Bytes that nobody can guess, never the same twice.
+    fn secret(&self) -> [u8; SECRET_BYTES];
 }
 
 /// The ports of an engine, as one type. Copies of a port reach the same thing.

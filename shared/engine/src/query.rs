@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use conductor_domain::access::Right;
 use conductor_domain::audit::AuditEvent;
 use conductor_domain::consumer::Consumer;
 use conductor_domain::deployment::{Deployment, DeploymentStatus};
@@ -55,6 +56,17 @@ pub struct DeploymentView {
     pub leases: BTreeMap<u32, Lease>,
     /// How long those should take that have not ended, in seconds, as far as that is known.
     pub expected: BTreeMap<u32, u32>,
+}
+
+impl DeploymentView {
+    /// Of one that nobody has gone on with yet.
+    pub(crate) fn of(
+        deployment: Versioned<Deployment>,
+        operations: Vec<Operation>,
+        expected: BTreeMap<u32, u32>,
+    ) -> Self {
+        Self { deployment, operations, leases: BTreeMap::new(), expected }
+    }
 }
 
 /// A resource with everything that belongs to it.
@@ -357,7 +369,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Reads on until a page is full, the list ends, or a bounded number of pages has been read.
-    async fn filtered<T: crate::record::Entity>(
+    pub(crate) async fn filtered<T: crate::record::Entity>(
         &self,
         caller: &Caller,
         listing: &Listing,
@@ -419,7 +431,7 @@ impl<P: Ports> Engine<P> {
         Ok(newest.into())
     }
 
-    /// One output of a resource, and whether it is sensitive; reading a sensitive one is audited.
+    /// One output of a resource, and whether it is sensitive; reading a sensitive one needs the right to, and is audited.
     pub async fn output(
         &self,
         caller: &Caller,
@@ -428,7 +440,7 @@ impl<P: Ports> Engine<P> {
     ) -> Result<(serde_json::Value, bool), Error> {
         let items = [Item::Resource(id), Item::Outputs(id)];
         let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
-        batch.take::<Resource>(&items[0])?.ok_or_else(|| no_resource(id))?;
+        let resource: Versioned<Resource> = batch.take(&items[0])?.ok_or_else(|| no_resource(id))?;
         let missing = || Refusal::new(Code::OutputNotFound, format!("the resource {id} has no output {name:?}"));
         let outputs: Versioned<Outputs> = batch.take(&items[1])?.ok_or_else(missing)?;
         if let Some(value) = outputs.values.get(name) {
@@ -437,6 +449,7 @@ impl<P: Ports> Engine<P> {
         if !outputs.sensitive.iter().any(|sensitive| sensitive == name) {
             return Err(missing().into());
         }
+        caller.demand(Right::ReadSecrets, Some(&resource.environment))?;
         let mut draft = self.draft(caller, None);
         draft.audit(Subject::Resource(id), "output.read", Some(name.to_owned()));
         draft.commit().await?;

@@ -1,5 +1,7 @@
 //! What is stored: one enum over all records, and the items that name them (`layout` turns them into keys).
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +12,16 @@ use conductor_domain::consumer::{Consumer, ConsumerKey, Holding, HoldingKey};
 use conductor_domain::deployment::Deployment;
 use conductor_domain::environment::Environment;
 use conductor_domain::identity::IdentityKey;
-use conductor_domain::ids::{AuditId, DeploymentId, ResourceId};
+use conductor_domain::ids::{AuditId, DeploymentId, ResourceId, TokenId};
 use conductor_domain::lane::{Lane, LaneKey, LanePlace};
 use conductor_domain::log::Chunk;
 use conductor_domain::name::{ApplicationName, EnvironmentName, WorkloadName};
 use conductor_domain::operation::{Lease, Operation};
 use conductor_domain::pool::{Member, Pool, PoolKey};
 use conductor_domain::resource::{Outputs, Parameters, Resource, Waiter};
+use conductor_domain::template::policy::TemplatePolicy;
 use conductor_domain::template::{Pace, Template, TemplateName, TemplateVersion};
+use conductor_domain::token::{Token, TokenKind};
 
 use crate::outcome::{self, Outcome};
 
@@ -71,6 +75,15 @@ pub struct Idempotency {
     pub expires_at: Timestamp,
 }
 
+/// The service tokens that have not expired, and when they do: written by everybody who makes or revokes one, so that
+/// two who do it at once both count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenRoll {
+    /// By token.
+    pub tokens: BTreeMap<TokenId, Timestamp>,
+}
+
 /// An audit event and the record whose partition it lies in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -98,6 +111,10 @@ pub enum Subject {
     Resource(ResourceId),
     /// A pool.
     Pool(PoolKey),
+    /// A service token, or a session of the dashboard.
+    Token(TokenId),
+    /// The policy for templates.
+    TemplatePolicy,
 }
 
 /// Names a record within its organisation.
@@ -119,6 +136,8 @@ pub enum Item {
     TemplateVersion(TemplateName, semver::Version),
     /// See [`Pace`].
     Pace(TemplateName, semver::Version),
+    /// See [`TemplatePolicy`].
+    TemplatePolicy,
     /// See [`Deployment`].
     Deployment(DeploymentId),
     /// See [`Operation`].
@@ -153,6 +172,10 @@ pub enum Item {
     GraphGuard,
     /// See [`Idempotency`]: principal and key.
     Idempotency(String, String),
+    /// See [`Token`].
+    Token(TokenId),
+    /// See [`TokenRoll`].
+    TokenRoll,
     /// See [`Audited`].
     Audit(Subject, Timestamp, AuditId),
     /// See [`Chunk`]: deployment, operation, epoch, number of its last line.
@@ -209,6 +232,10 @@ pub enum Listing {
     Deployments,
     /// All resources, also those that are gone.
     Resources,
+    /// All service tokens.
+    Tokens,
+    /// All sessions.
+    Sessions,
     /// The audit events of a day, in UTC.
     Audit(jiff::civil::Date),
 }
@@ -276,6 +303,7 @@ records! {
     Template => |r| Item::Template(r.name.clone());
     TemplateVersion => |r| Item::TemplateVersion(r.template.clone(), r.version.clone());
     Pace => |r| Item::Pace(r.template.clone(), r.version.clone());
+    TemplatePolicy => |_| Item::TemplatePolicy;
     Deployment => |r| Item::Deployment(r.id), told by |r, before, now| {
         r.tell(before, now);
         outcome::of_deployment(before, r, now)
@@ -299,6 +327,8 @@ records! {
     CandidateGuard => |r| Item::CandidateGuard(r.key.clone());
     GraphGuard => |_| Item::GraphGuard;
     Idempotency => |r| Item::Idempotency(r.principal.clone(), r.key.clone());
+    Token => |r| Item::Token(r.id);
+    TokenRoll => |_| Item::TokenRoll;
     Audited => |r| Item::Audit(r.of.clone(), r.event.at, r.event.id);
     Chunk => |r| Item::Chunk(r.deployment, r.operation, r.epoch, r.last);
 }
@@ -320,6 +350,7 @@ impl Record {
             | Record::Template(_)
             | Record::TemplateVersion(_)
             | Record::Pace(_)
+            | Record::TemplatePolicy(_)
             | Record::Open(_)
             | Record::Parameters(_)
             | Record::Outputs(_)
@@ -332,6 +363,8 @@ impl Record {
             | Record::CandidateGuard(_)
             | Record::GraphGuard(_)
             | Record::Idempotency(_)
+            | Record::Token(_)
+            | Record::TokenRoll(_)
             | Record::Audited(_)
             | Record::Chunk(_) => None,
         }
@@ -341,6 +374,7 @@ impl Record {
     pub fn forget_at(&self) -> Option<Timestamp> {
         match self {
             Record::Idempotency(r) => Some(r.expires_at),
+            Record::Token(r) => Some(r.expires_at),
             Record::Chunk(r) => Some(r.expires_at),
             _ => None,
         }
@@ -354,6 +388,13 @@ impl Record {
             Record::Template(r) => Some((Listing::Templates, r.name.to_string())),
             Record::Deployment(r) => Some((Listing::Deployments, r.id.to_string())),
             Record::Resource(r) => Some((Listing::Resources, r.id.to_string())),
+            Record::Token(r) => {
+                let listing = match r.kind {
+                    TokenKind::Service => Listing::Tokens,
+                    TokenKind::Session => Listing::Sessions,
+                };
+                Some((listing, r.id.to_string()))
+            }
             Record::Audited(r) => {
                 let day = r.event.at.to_zoned(jiff::tz::TimeZone::UTC).date();
                 Some((Listing::Audit(day), format!("{}#{}", r.event.at, r.event.id)))

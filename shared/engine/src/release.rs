@@ -16,7 +16,7 @@ use crate::claim::Claimed;
 use crate::mutant::Mutant;
 use crate::port::{Ports, StoreError, Versioned};
 use crate::record::{Identified, Item, Set};
-use crate::work::{Job, Step};
+use crate::work::{Job, Reserved, Step};
 use crate::{Engine, Error};
 
 /// Consumers that a reason names.
@@ -50,11 +50,15 @@ pub(crate) fn decide(resource: &Resource, request: &ReleaseRequest, is_consumer:
         Decision::Wait
     } else if resource.consumers > ignored + u32::from(is_consumer) {
         Decision::Leave
-    } else if resource.external.is_some() || (resource.retain && !itself && !unused) {
+    } else if resource.external.is_some() || (resource.retain && !itself && !unused) || !may_change(claimed, resource) {
         Decision::Retain
     } else {
         Decision::Destroy
     }
+}
+
+fn may_change(claimed: &Claimed, resource: &Resource) -> bool {
+    claimed.deployment.may_change_in(&resource.environment)
 }
 
 /// What one try to release reads.
@@ -100,6 +104,10 @@ impl<P: Ports> Engine<P> {
             Decision::Gone => format!("{name} was let go already"),
             Decision::Wait => String::new(),
             Decision::Leave => format!("others still use {name}"),
+            Decision::Retain if !may_change(claimed, &scene.resource) => {
+                let environment = &scene.resource.environment;
+                format!("nobody uses {name} any more, and it stays: who asked may not deploy in {environment}")
+            }
             Decision::Retain => format!("nobody uses {name} any more, and it is retained"),
             Decision::Destroy => format!("nobody else uses {name}"),
         };
@@ -139,9 +147,9 @@ impl<P: Ports> Engine<P> {
             draft.delete(holding);
         }
         let operation = Operation { reason: Some(reason), ..claimed.operation.value.clone() };
-        draft.succeed(claimed, operation, effect)?;
+        let operation = draft.succeed(claimed, operation, effect)?;
         draft.commit().await?;
-        Ok(Step::Ended)
+        Ok(Step::Ended(Box::new(claimed.ended(operation))))
     }
 
     async fn look_at_release(&self, caller: &Caller, request: &ReleaseRequest) -> Result<Scene, Error> {
@@ -240,7 +248,7 @@ impl<P: Ports> Engine<P> {
         resource.take(ResourceEvent::DestroyBegun, now)?;
         resource.updated_by = Some(claimed.deployment.id);
         resource.reservation = Some(self.reservation(claimed, &read, now, deadline));
-        draft.update(&read, resource.clone());
+        let reserved = draft.update(&read, resource.clone());
         if let Some(consumer) = &consumer {
             draft.update(consumer, Consumer { leaving: Some(claimed.operation.id), ..consumer.value.clone() });
         }
@@ -254,9 +262,11 @@ impl<P: Ports> Engine<P> {
         let limits = template.limits;
         let expires_at = operation.expires_at.max(now + limits.all());
         let reason = Some(reason);
-        draft.update(&claimed.operation, Operation { attempts, limits, expires_at, reason, ..operation });
+        let operation = Operation { attempts, limits, expires_at, reason, ..operation };
+        let operation = draft.update(&claimed.operation, operation);
+        let lease = draft.create(claimed.new_lease(now));
         draft.commit().await?;
-        Ok(Step::Run(Box::new(Job {
+        let job = Job {
             organisation: organisation.clone(),
             deployment: claimed.deployment.id,
             operation: claimed.operation.id,
@@ -272,7 +282,8 @@ impl<P: Ports> Engine<P> {
             inputs,
             sensitive,
             deadline,
-        })))
+        };
+        Ok(Step::Run(Box::new(job), Box::new(Reserved { operation, lease, resource: reserved })))
     }
 }
 
@@ -313,7 +324,7 @@ fn imagine_settled(claimed: &Claimed, resource: &mut Resource) -> bool {
 mod tests {
     use conductor_domain::deployment::Options;
     use conductor_domain::ids::GenericUuid;
-    use conductor_domain::operation::{Lease, Requests};
+    use conductor_domain::operation::Requests;
     use serde_json::json;
     use uuid::Uuid;
 
@@ -333,14 +344,9 @@ mod tests {
         let options = Options { allow_destroy, ..Options::default() };
         let deployment = Deployment { options, ..pending() };
         let operation = Operation { resource: "db".to_owned(), ..waiting(&[], false) };
-        let lease: Lease = serde_json::from_value(json!({
-            "deployment": deployment.id, "operation": operation.number, "epoch": 1, "worker": "w",
-            "heartbeatAt": "2026-11-22T12:00:00Z", "expiresAt": "2026-11-22T12:00:20Z"
-        }))
-        .expect("a lease");
         let marker = read(Open { deployment: deployment.id, number: operation.number });
-        let (deployment, operation, lease) = (read(deployment), read(operation), read(lease));
-        Claimed { deployment, operation, lease, marker, metered: Requests::default() }
+        let (deployment, operation, worker) = (read(deployment), read(operation), "w".to_owned());
+        Claimed { deployment, operation, lease: None, worker, marker, metered: Requests::default() }
     }
 
     fn resource(number: u128, name: &str) -> Resource {
@@ -352,6 +358,25 @@ mod tests {
             "createdAt": "2026-11-22T12:00:00Z", "updatedAt": "2026-11-22T12:00:00Z"
         }))
         .expect("a resource")
+    }
+
+    #[test]
+    fn what_lives_where_its_user_may_not_deploy_stays() {
+        let (db, mut claimed) = (resource(1, "orders.web.db"), claimed(&["db"]));
+        let key = json!({"environment": "staging", "application": "orders", "workload": "web", "resource": "db"});
+        let consumer = ConsumerKey::Workload(serde_json::from_value(key).expect("a key"));
+        let request = ReleaseRequest { resource: db.id, consumer: Some(consumer) };
+        let mut check = |environment: &str, reach: Option<&[&str]>, expect: Decision| {
+            claimed.deployment.value.lane.environment = environment.parse().expect("a name");
+            let names = reach.map(|names| names.iter().map(|name| name.parse().expect("a name")).collect());
+            claimed.deployment.value.reach = names;
+            assert_eq!(decide(&db, &request, true, &claimed), expect, "{environment} {reach:?}");
+        };
+        check("prod", None, Decision::Destroy);
+        check("staging", None, Decision::Destroy);
+        check("staging", Some(&["staging"]), Decision::Retain);
+        check("staging", Some(&["staging", "prod"]), Decision::Destroy);
+        check("prod", Some(&[]), Decision::Destroy);
     }
 
     #[test]

@@ -19,8 +19,8 @@ use conductor_domain::resource::{
 };
 
 use crate::cancel::{is_stopped, stopped};
-use crate::claim::{Appended, Claimed};
-use crate::commit::Draft;
+use crate::claim::{Appended, Claimed, Ended};
+use crate::commit::{Batch, Draft};
 use crate::mutant::Mutant;
 use crate::port::{Clock, Ports, Records, StoreError, Versioned};
 use crate::record::{Item, Record, Set, Subject};
@@ -65,15 +65,38 @@ fn over_budget(operation: &Operation, interruption: &Interruption) -> Option<Fai
     stuck.then(|| Failure::new(Code::ExceedsBudget, format!("a run is too short for {}", again.join(", "))))
 }
 
+/// What a report has come to.
+pub(crate) enum Reported {
+    /// The operation has ended.
+    Ended {
+        ended: Box<Ended>,
+        /// True where others wait for its resource.
+        is_waited_for: bool,
+    },
+    /// It was given back.
+    GivenBack,
+    /// It is somebody else's.
+    Lost,
+}
+
 impl<P: Ports> Engine<P> {
-    /// Commits how a job ended, and answers whether its operation has. [`Error::Conflict`]: read again; the outcome stays
-    /// what it is.
-    pub(crate) async fn report(&self, caller: &Caller, claimed: &Claimed, job: &Job, ran: &Ran) -> Result<bool, Error> {
-        let item = Item::Resource(job.resource.id);
-        let read: Versioned<Resource> = self
-            .read(caller.organisation(), item)
-            .await?
-            .ok_or_else(|| StoreError::Unreadable(format!("the resource {} is gone", job.resource.id)))?;
+    /// Commits how a job ended; `known` is its resource, where it need not be read. [`Error::Conflict`]: read again; the
+    /// outcome stays what it is.
+    pub(crate) async fn report(
+        &self,
+        caller: &Caller,
+        claimed: &Claimed,
+        job: &Job,
+        ran: &Ran,
+        known: Option<Versioned<Resource>>,
+    ) -> Result<Reported, Error> {
+        let read = match known {
+            Some(known) => known,
+            None => {
+                let read = self.read::<Resource>(caller.organisation(), Item::Resource(job.resource.id)).await?;
+                read.ok_or_else(|| StoreError::Unreadable(format!("the resource {} is gone", job.resource.id)))?
+            }
+        };
         let ours = read
             .reservation
             .as_ref()
@@ -81,14 +104,15 @@ impl<P: Ports> Engine<P> {
         if !ours && !Mutant::ReportWithoutLease.lives() {
             return Err(StoreError::Unreadable(format!("the reservation of {} is not ours", read.id)).into());
         }
+        let is_waited_for = read.waiters > 0;
         let mut draft = self.draft(caller, Some(job.deployment));
         let met = Met::of(&mut draft, claimed, read, ran);
-        let started = claimed.lease.terraform_started_at.is_some();
+        let started = claimed.lease.as_ref().is_some_and(|lease| lease.terraform_started_at.is_some());
         let met = if started && !matches!(ran.outcome, JobOutcome::WouldReplace(_)) { met.touched() } else { met };
         let now = draft.now();
-        match &ran.outcome {
+        let operation = match &ran.outcome {
             JobOutcome::Done(produced) if job.during == During::Destroy => {
-                self.report_destroyed(caller, claimed, draft, met, produced).await?;
+                self.report_destroyed(caller, claimed, draft, met, produced).await?
             }
             JobOutcome::Done(produced) => match refuse_large(&produced.outputs) {
                 None => self.report_made(caller, claimed, job, draft, met, produced).await?,
@@ -102,17 +126,17 @@ impl<P: Ports> Engine<P> {
                     claimed.operation.resource
                 );
                 let failure = Failure { during: Some(job.during), ..Failure::new(Code::WouldReplace, detail) };
-                report_failed(claimed, draft, met, OperationEvent::Failed, failure).await?;
+                report_failed(claimed, draft, met, OperationEvent::Failed, failure).await?
             }
             JobOutcome::Failed(failure) => {
                 let failure = Failure { during: Some(job.during), ..failure.clone() };
-                report_failed(claimed, draft, met, OperationEvent::Failed, failure).await?;
+                report_failed(claimed, draft, met, OperationEvent::Failed, failure).await?
             }
             JobOutcome::Hindered(_) | JobOutcome::Interrupted(_)
                 if is_stopped(&claimed.deployment, &claimed.operation) =>
             {
                 let failure = Failure { during: Some(job.during), ..stopped() };
-                report_failed(claimed, draft, met, OperationEvent::Cancelled, failure).await?;
+                report_failed(claimed, draft, met, OperationEvent::Cancelled, failure).await?
             }
             JobOutcome::Hindered(failure) => {
                 let failure = Failure { during: Some(job.during), ..failure.clone() };
@@ -120,7 +144,7 @@ impl<P: Ports> Engine<P> {
                     Some(limit) => {
                         let detail = format!("{}; the last time: {}", limit.detail, failure.detail);
                         let failure = Failure { code: limit.code, detail, ..failure };
-                        report_failed(claimed, draft, met, OperationEvent::Expired, failure).await?;
+                        report_failed(claimed, draft, met, OperationEvent::Expired, failure).await?
                     }
                     None => {
                         let most = FIRST_BACKOFF.saturating_mul(1 << claimed.operation.attempts.min(8)) / 2;
@@ -129,7 +153,7 @@ impl<P: Ports> Engine<P> {
                             operation.error = Some(failure.clone())
                         })
                         .await?;
-                        return Ok(false);
+                        return Ok(Reported::GivenBack);
                     }
                 }
             }
@@ -145,26 +169,30 @@ impl<P: Ports> Engine<P> {
                 };
                 if let Some((event, failure)) = end {
                     let failure = Failure { during: Some(job.during), ..failure };
-                    report_failed(claimed, draft, met.touched(), event, failure).await?;
-                    return Ok(true);
+                    report_failed(claimed, draft, met.touched(), event, failure).await?
+                } else {
+                    let change = |operation: &mut Operation| {
+                        if timed {
+                            operation.in_flight = interruption.in_flight.clone();
+                        }
+                        if handed_over {
+                            operation.executor = ExecutorKind::Worker;
+                            // A worker has all of the time again.
+                            operation.ran_seconds = 0;
+                        }
+                    };
+                    self.report_unfinished(claimed, draft, met, Duration::ZERO, change).await?;
+                    tracing::info!(
+                        outcome = "interruption",
+                        inFlight = interruption.in_flight.len(),
+                        handedOver = handed_over,
+                        "a run stopped"
+                    );
+                    return Ok(Reported::GivenBack);
                 }
-                let change = |operation: &mut Operation| {
-                    if timed {
-                        operation.in_flight = interruption.in_flight.clone();
-                    }
-                    if handed_over {
-                        operation.executor = ExecutorKind::Worker;
-                        // A worker has all of the time again.
-                        operation.ran_seconds = 0;
-                    }
-                };
-                self.report_unfinished(claimed, draft, met, Duration::ZERO, change).await?;
-                let objects = interruption.in_flight.len();
-                tracing::info!(outcome = "interruption", inFlight = objects, handedOver = handed_over, "a run stopped");
-                return Ok(false);
             }
-        }
-        Ok(true)
+        };
+        Ok(Reported::Ended { ended: Box::new(claimed.ended(operation)), is_waited_for })
     }
 
     async fn report_made(
@@ -175,7 +203,7 @@ impl<P: Ports> Engine<P> {
         mut draft: Draft<'_, P>,
         met: Met,
         produced: &Produced,
-    ) -> Result<(), Error> {
+    ) -> Result<Versioned<Operation>, Error> {
         let Met { read, mut resource, operation } = met;
         let id = read.id;
         let mut operation = Operation { changes: produced.changes, ..operation };
@@ -191,7 +219,11 @@ impl<P: Ports> Engine<P> {
             object,
         };
         let items = [Item::Outputs(id), Item::Parameters(id)];
-        let mut batch = self.batch(caller.organisation(), items.to_vec()).await?;
+        // What was made just now has no outputs yet, and has its parameters.
+        let mut batch = match job.fresh {
+            true => Batch::default(),
+            false => self.batch(caller.organisation(), items.to_vec()).await?,
+        };
         let before: Option<Versioned<Outputs>> = batch.take(&items[0])?;
         let stored: Option<Versioned<Parameters>> = batch.take(&items[1])?;
 
@@ -212,8 +244,9 @@ impl<P: Ports> Engine<P> {
         };
         draft.audit_resource(&resource, action);
         draft.update(&read, resource);
-        draft.succeed(claimed, operation, effect)?;
-        draft.commit().await
+        let operation = draft.succeed(claimed, operation, effect)?;
+        draft.commit().await?;
+        Ok(operation)
     }
 
     async fn report_destroyed(
@@ -223,14 +256,15 @@ impl<P: Ports> Engine<P> {
         mut draft: Draft<'_, P>,
         met: Met,
         produced: &Produced,
-    ) -> Result<(), Error> {
+    ) -> Result<Versioned<Operation>, Error> {
         let Met { read, resource, operation } = met;
         let edges = self.edges(caller, claimed, &mut draft, &read, &read.depends_on).await?;
         self.erase(caller, &mut draft, &read, resource).await?;
         draft.append(claimed, edges);
         let operation = Operation { changes: produced.changes, ..operation };
-        draft.succeed(claimed, operation, Effect::Destroyed)?;
-        draft.commit().await
+        let operation = draft.succeed(claimed, operation, Effect::Destroyed)?;
+        draft.commit().await?;
+        Ok(operation)
     }
 
     /// Writes that a resource (`read`, with what else is to change of it) is gone, and removes everything that belongs to it.
@@ -295,6 +329,9 @@ impl<P: Ports> Engine<P> {
         resource: &Resource,
         dropped: &[ResourceId],
     ) -> Result<Vec<Appended>, Error> {
+        if dropped.is_empty() {
+            return Ok(Vec::new());
+        }
         let organisation = caller.organisation();
         let waiting: Vec<Item> =
             claimed.operation.dependents.iter().map(|number| Item::Operation(claimed.deployment.id, *number)).collect();
@@ -345,11 +382,10 @@ impl<P: Ports> Engine<P> {
         change(&mut operation);
         draft.charge(claimed, &mut operation);
         draft.wake_after(&operation, wait);
-        draft.delete(&claimed.lease);
         if resource != read.value {
             draft.update(&read, resource);
         }
-        draft.update(&claimed.operation, operation);
+        draft.end_claim(claimed, operation);
         draft.commit().await
     }
 }
@@ -381,7 +417,8 @@ impl Met {
         if ran.recovered {
             warn(Code::StateRecovered, "a state that could not be stored before was pushed".to_owned());
         }
-        let missed = [claimed.lease.unstored.as_slice(), ran.unstored.as_slice()].concat();
+        let told = claimed.lease.as_ref().map_or(&[][..], |lease| &lease.unstored);
+        let missed = [told, ran.unstored.as_slice()].concat();
         let new = resource.miss(&missed, claimed.deployment.id, now);
         if !new.is_empty() {
             let new: Vec<&str> = new.iter().map(String::as_str).collect();
@@ -425,15 +462,16 @@ async fn report_failed<P: Ports>(
     met: Met,
     event: OperationEvent,
     failure: Failure,
-) -> Result<(), Error> {
+) -> Result<Versioned<Operation>, Error> {
     let Met { read, resource, operation } = met;
     let resource = freed(resource, draft.now())?;
     if resource.status == ResourceStatus::Failed {
         draft.audit_resource(&resource, "resource.failed");
     }
     draft.update(&read, resource);
-    draft.fail(claimed, operation, event, failure)?;
-    draft.commit().await
+    let operation = draft.fail(claimed, operation, event, failure)?;
+    draft.commit().await?;
+    Ok(operation)
 }
 
 fn refuse_large(outputs: &BTreeMap<String, (Value, bool)>) -> Option<Failure> {

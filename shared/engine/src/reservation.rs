@@ -73,8 +73,7 @@ impl<P: Ports> Engine<P> {
         operation.executor = ExecutorKind::Worker;
         draft.charge(claimed, &mut operation);
         draft.wake(&operation);
-        draft.delete(&claimed.lease);
-        draft.update(&claimed.operation, operation);
+        draft.end_claim(claimed, operation);
         draft.commit().await?;
         Ok(Step::Waits)
     }

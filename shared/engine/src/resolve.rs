@@ -14,12 +14,12 @@ use conductor_domain::code::Fault;
 use conductor_domain::environment::Environment;
 use conductor_domain::ids::ResourceId;
 use conductor_domain::name::ApplicationName;
-use conductor_domain::principal::Caller;
 use conductor_domain::resource::MAX_DEPENDENCIES;
-use conductor_domain::score::{self, Requirement, Root, ScoreFile, Sharing};
+use conductor_domain::score::{self, Dialect, Requirement, Root, ScoreFile, Sharing};
 use conductor_domain::template::{MAX_PARAMETERS, check_parameters};
 use conductor_domain::{Code, Refusal};
 
+use crate::commit::Reads;
 use crate::plan::Wanted;
 use crate::port::Ports;
 use crate::{Engine, Error};
@@ -40,10 +40,11 @@ pub(crate) struct Resolved {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Finds template and version for each name, and checks parameters. A handful of reads whatever the size of the file.
+    /// Finds template and version for each name, and checks parameters. A handful of reads whatever the size of the file;
+    /// none of what [`Engine::foreseen`] names and has been read.
     pub(crate) async fn resolve(
         &self,
-        caller: &Caller,
+        reads: &mut Reads<'_, P>,
         environment: &Environment,
         application: &ApplicationName,
         upgrade: bool,
@@ -60,8 +61,8 @@ impl<P: Ports> Engine<P> {
         moved_twice(file, &mut faults);
         faults.none()?;
 
-        let pools = self.pools_of(caller, &environment.name, file).await?;
-        let there = self.there(caller, environment, application, file).await?;
+        let pools = self.pools_of(reads, &environment.name, file).await?;
+        let there = self.there(reads, environment, application, file).await?;
         let mut choices: BTreeMap<&str, Choice<'_>> = BTreeMap::new();
         for name in &order.order {
             let Some(requirement) = file.resources.get(name) else { continue };
@@ -96,16 +97,17 @@ impl<P: Ports> Engine<P> {
             .collect();
         let made: BTreeMap<&str, &Choice<'_>> =
             choices.iter().filter(|(name, _)| may_be_made(name)).map(|(name, choice)| (*name, choice)).collect();
-        let versions = self.versions(caller, &made, &kept).await?;
-        let services = self.services(caller, application, file).await?;
+        let mut versions = self.versions(reads, &made, &kept).await?;
+        let services = self.services(reads, application, file).await?;
 
+        let names: BTreeSet<&str> = file.resources.keys().map(String::as_str).collect();
         let mut wanted = Vec::new();
         for name in &order.order {
             let (Some(requirement), Some(choice)) = (file.resources.get(name), choices.get(name.as_str())) else {
                 continue;
             };
-            let version = match versions.get(name.as_str()) {
-                Some(Ok(version)) => Some(version.clone()),
+            let version = match versions.remove(name.as_str()) {
+                Some(Ok(version)) => Some(version),
                 Some(Err(_)) if external(name).is_some() => None,
                 Some(Err(refusal)) => {
                     let pinned = requirement.template_version.is_some() && refusal.code == Code::TemplateVersionUnknown;
@@ -113,14 +115,14 @@ impl<P: Ports> Engine<P> {
                         true => faults.extra(name, "templateVersion"),
                         false => format!("/resources/{name}/type"),
                     };
-                    faults.add(refusal.code, pointer, refusal.detail.clone());
+                    faults.add(refusal.code, pointer, refusal.detail);
                     continue;
                 }
                 None => None,
             };
             let (parameters, sources) = choice.parameters(requirement, name, &mut faults);
             let given = parameters.clone().unwrap_or_default();
-            let unresolved = unresolved(&given, file);
+            let unresolved = unresolved(&given, file.dialect, &names);
             let base = format!("/resources/{name}/params");
             // A shared resource may be there already, so a file that gives no parameters may do without required ones.
             let gives = requirement.params.as_ref().is_some_and(|params| !params.is_empty());
@@ -160,7 +162,7 @@ impl<P: Ports> Engine<P> {
                 depends_on: order.edges.get(name).cloned().unwrap_or_default(),
             });
         }
-        let outputs = output_faults(file, &wanted, &services, external);
+        let outputs = output_faults(file, &names, &wanted, &services, external);
         let ports = outputs.iter().all(|fault| fault.code.as_deref() == Some(Code::ServicePortAmbiguous.as_str()));
         faults.extend(if ports { Code::ServicePortAmbiguous } else { Code::PlaceholderInvalid }, outputs);
         faults.none()?;
@@ -203,11 +205,10 @@ fn check_shape(name: &str, requirement: &Requirement, dependencies: usize, fault
 }
 
 /// The names of parameters in which a placeholder stands.
-fn unresolved(parameters: &Map<String, Value>, file: &ScoreFile) -> BTreeSet<String> {
-    let names: BTreeSet<&str> = file.resources.keys().map(String::as_str).collect();
+fn unresolved(parameters: &Map<String, Value>, dialect: Dialect, names: &BTreeSet<&str>) -> BTreeSet<String> {
     parameters
         .iter()
-        .filter(|(_, value)| score::references(value, file.dialect, &names).is_ok_and(|found| !found.is_empty()))
+        .filter(|(_, value)| score::references(value, dialect, names).is_ok_and(|found| !found.is_empty()))
         .map(|(name, _)| name.clone())
         .collect()
 }
@@ -215,28 +216,30 @@ fn unresolved(parameters: &Map<String, Value>, file: &ScoreFile) -> BTreeSet<Str
 /// Placeholders that name an output that the template, or the service, does not have.
 fn output_faults<'a>(
     file: &ScoreFile,
+    names: &BTreeSet<&str>,
     wanted: &[Wanted],
     services: &BTreeMap<String, Value>,
     external: impl Fn(&str) -> Option<&'a Vec<String>>,
 ) -> Vec<Fault> {
-    let names: BTreeSet<&str> = file.resources.keys().map(String::as_str).collect();
+    let wanted: BTreeMap<&str, &Wanted> = wanted.iter().map(|want| (want.name.as_str(), want)).collect();
     let mut faults = Vec::new();
     for (base, value) in score::expandable(file) {
-        for (pointer, reference) in score::references(value, file.dialect, &names).unwrap_or_default() {
+        for (pointer, reference) in score::references(value, file.dialect, names).unwrap_or_default() {
             let Root::Resource { name, path } = &reference.root else { continue };
             let Some(output) = path.first() else { continue };
             let source = &reference.source;
-            let known: Vec<String> = match (services.get(name), wanted.iter().find(|w| w.name == *name)) {
-                (Some(outputs), _) => outputs.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect(),
+            let known: Vec<&String> = match (services.get(name), wanted.get(name.as_str())) {
+                (Some(outputs), _) => outputs.as_object().into_iter().flatten().map(|(key, _)| key).collect(),
                 (None, Some(want)) => match &want.version {
-                    Some(version) => version.interface.outputs.keys().cloned().collect(),
-                    None => external(name).cloned().unwrap_or_default(),
+                    Some(version) => version.interface.outputs.keys().collect(),
+                    None => external(name).into_iter().flatten().collect(),
                 },
                 (None, None) => continue,
             };
-            if known.contains(output) {
+            if known.contains(&output) {
                 continue;
             }
+            let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
             let mut fault = Fault::at(
                 format!("{base}{pointer}"),
                 format!("${{{source}}}: {name} has no output {output:?}; it has: {}", known.join(", ")),

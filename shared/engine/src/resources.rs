@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use conductor_domain::access::Right;
 use conductor_domain::candidate::{Candidate, CandidateGuard, CandidateKey, Scope};
 use conductor_domain::code::Fault;
 use conductor_domain::consumer::{Consumer, ConsumerKey};
@@ -73,6 +74,7 @@ impl<P: Ports> Engine<P> {
         new: NewExternal,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<ResourceId, Error> {
+        caller.demand(Right::ManagePlatform, None)?;
         check_external(&new)?;
         let id = ResourceId::from_untyped_uuid(self.clock.fresh_id());
         let mut tries = self.tries();
@@ -202,6 +204,7 @@ impl<P: Ports> Engine<P> {
         let mut tries = self.tries();
         loop {
             let read = self.resource_record(caller, id).await?;
+            caller.demand(Right::Deploy, Some(&read.environment))?;
             precondition.check(Some(&read.version))?;
             let consumer = self.left_behind(caller, &read).await?;
             if read.consumers > u32::from(consumer.is_some()) {
@@ -288,6 +291,7 @@ impl<P: Ports> Engine<P> {
             // What a resource left is looked for also when it is gone.
             None => self.resource_ever(caller, id).await?,
         };
+        caller.demand(Right::ManagePlatform, None)?;
         precondition.check(Some(&read.version))?;
         let published = change.published.unwrap_or(read.published);
         let unstored = read.unstored.clone().filter(|_| !change.reconciled);
@@ -341,6 +345,7 @@ impl<P: Ports> Engine<P> {
         loop {
             let (used, made) = self.repeated(caller, idempotency.as_ref()).await?;
             let read = self.resource_record(caller, id).await?;
+            demand_of(caller, &read, &key)?;
             let item = Item::Consumer(id, key.clone());
             let there: Option<Versioned<Consumer>> = self.read(caller.organisation(), item).await?;
             if let Some(there) = there.as_ref().filter(|there| there.leaving.is_none()) {
@@ -386,6 +391,7 @@ impl<P: Ports> Engine<P> {
             let found = consumers.iter().find(|one| one.key.id() == consumer).ok_or_else(|| {
                 Refusal::new(Code::ConsumerNotFound, format!("{} has no consumer {consumer}", read.name))
             })?;
+            demand_of(caller, &read, &found.key)?;
             match &found.key {
                 ConsumerKey::Api { .. } => {}
                 ConsumerKey::Workload(_) => {
@@ -424,6 +430,15 @@ impl<P: Ports> Engine<P> {
                 done => return done.map(|()| None),
             }
         }
+    }
+}
+
+/// A consumer binds a resource for an environment: whoever adds or removes one deploys in that of each.
+fn demand_of(caller: &Caller, resource: &Resource, consumer: &ConsumerKey) -> Result<(), Refusal> {
+    caller.demand(Right::Deploy, Some(&resource.environment))?;
+    match consumer {
+        ConsumerKey::Api { environment, .. } => caller.demand(Right::Deploy, Some(environment)),
+        ConsumerKey::Workload(_) | ConsumerKey::Resource { .. } | ConsumerKey::Pool(_) => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use conductor_domain::operation::{Operation, OperationEvent, OperationStatus, Re
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Resource, Waiter};
 
+use crate::claim::Ended;
 use crate::log::nothing_said;
 use crate::mutant::Mutant;
 use crate::pools::Patience;
@@ -187,6 +188,32 @@ impl<P: Ports> Engine<P> {
         self.settle_until_done(caller, id, false).await
     }
 
+    /// Settles everything that hangs on an operation that has just ended here.
+    ///
+    /// What was read of its deployment before is taken for what is there, once. Where there is something to write, the
+    /// commit fails if it is not so any more, and the deployment is read. Where there is not, others are at it, or a cancel
+    /// is: who wrote that looks at all operations after it.
+    pub(crate) async fn settle_ended(&self, caller: &Caller, ended: Ended) -> Result<Vec<Wake>, Error> {
+        let Ended { deployment, operation } = ended;
+        let id = deployment.id;
+        let mut wakes = match operation.settled {
+            true => Vec::new(),
+            false => self.settle_operation(caller, id, operation.number).await?,
+        };
+        let is_known = deployment.status == DeploymentStatus::InProgress && deployment.cancel.is_none();
+        let settled = match (is_known, deployment.operations) {
+            (false, _) => Err(Error::Conflict),
+            // It was the only one.
+            (true, 1) => Box::pin(self.end_planned(caller, &deployment, &[operation])).await,
+            (true, _) => Box::pin(self.move_on(caller, deployment, false)).await,
+        };
+        wakes.extend(match settled {
+            Err(Error::Conflict) => self.settle_deployment(caller, id).await?,
+            settled => settled?,
+        });
+        Ok(wakes)
+    }
+
     /// The same, looking at every operation: what the sweeper does.
     pub(crate) async fn settle_whole(&self, caller: &Caller, id: DeploymentId) -> Result<Vec<Wake>, Error> {
         self.settle_until_done(caller, id, true).await
@@ -209,7 +236,7 @@ impl<P: Ports> Engine<P> {
             return Ok(Vec::new());
         };
         match deployment.status {
-            DeploymentStatus::Pending => return self.start(caller, id, None).await,
+            DeploymentStatus::Pending => return self.start(caller, id).await,
             DeploymentStatus::InProgress => {}
             DeploymentStatus::Succeeded
             | DeploymentStatus::Failed
@@ -225,6 +252,17 @@ impl<P: Ports> Engine<P> {
         if let Some(cancel) = deployment.cancel.clone() {
             return self.settle_cancelled(caller, deployment, &cancel, whole).await;
         }
+        self.move_on(caller, deployment, whole).await
+    }
+
+    /// Moves a deployment on that is in progress and is not to stop.
+    async fn move_on(
+        &self,
+        caller: &Caller,
+        deployment: Versioned<Deployment>,
+        whole: bool,
+    ) -> Result<Vec<Wake>, Error> {
+        let (organisation, id) = (caller.organisation(), deployment.id);
         let open: Vec<Versioned<Open>> = self.list_first(organisation, &Set::Open(id), 1).await?;
         let acquires_over = open.first().is_none_or(|open| open.number > deployment.acquires);
         let decides = deployment.releases == Releases::Undecided && acquires_over && !open.is_empty();
@@ -315,8 +353,13 @@ impl<P: Ports> Engine<P> {
         let mut batch = self.batch(organisation, items.to_vec()).await?;
         let lane: Option<Versioned<Lane>> = batch.take(&items[0])?;
         let own: Option<Versioned<LanePlace>> = batch.take(&items[1])?;
-        let places: Vec<Versioned<LanePlace>> =
-            self.list_first(organisation, &Set::LanePlaces(ended.lane.clone()), 2).await?;
+        // Who comes next has a place, and where nobody has come since there is none.
+        let places: Vec<Versioned<LanePlace>> = match &lane {
+            Some(lane) if lane.current == Some(ended.id) && lane.next > ended.number + 1 => {
+                self.list_first(organisation, &Set::LanePlaces(ended.lane.clone()), 2).await?
+            }
+            _ => Vec::new(),
+        };
         let mut draft = self.draft(caller, Some(ended.id));
         if let Some(place) = &own {
             draft.delete(place);

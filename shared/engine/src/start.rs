@@ -6,6 +6,7 @@ use conductor_domain::consumer::{ConsumerKey, Holding};
 use conductor_domain::deployment::{
     CancelOutcome, Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Releases,
 };
+use conductor_domain::environment::Environment;
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::lane::{Lane, LaneOf};
 use conductor_domain::log::Archive;
@@ -14,9 +15,11 @@ use conductor_domain::operation::{ExecutorKind, Failure, Operation, OperationSta
 use conductor_domain::pool::PoolKey;
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::Resource;
+use conductor_domain::{Code, Refusal};
 
 use crate::plan::{Leaving, Planned, Wanted, moved, plan};
 use crate::port::{Clock, MAX_CHANGES, Objects, Ports, StoreError, Versioned, Wake};
+use crate::query::DeploymentView;
 use crate::record::{Item, Open, Set, Subject};
 use crate::resolve::Resolved;
 use crate::submit::{read_file, superseded_failure};
@@ -27,26 +30,57 @@ const START_CHANGES: usize = 2;
 /// Changes for an operation: itself and its marker.
 const CHANGES_EACH: usize = 2;
 
+/// A deployment that was just recorded, with what was seen meanwhile.
+pub(crate) struct Recorded {
+    /// As it was committed.
+    pub deployment: Versioned<Deployment>,
+    /// True where its turn came with it.
+    pub is_current: bool,
+    pub known: Known,
+}
+
+/// What is known of a deployment that is about to be planned.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// What its file asks for.
+    pub resolved: Option<Resolved>,
+    /// True where its workload cannot hold anything: it is the first of its lane.
+    pub nothing_held: bool,
+}
+
+/// What came of a start.
+#[derive(Default)]
+struct Begun {
+    /// To be sent.
+    wakes: Vec<Wake>,
+    /// What was committed, where the deployment has begun and has something to do.
+    written: Option<(Versioned<Deployment>, Vec<Operation>)>,
+}
+
+impl From<Vec<Wake>> for Begun {
+    fn from(wakes: Vec<Wake>) -> Self {
+        Self { wakes, written: None }
+    }
+}
+
 impl<P: Ports> Engine<P> {
-    /// Starts a deployment that was just recorded, if its turn has come, and wakes workers for it.
-    pub(crate) async fn start_now(
-        &self,
-        caller: &Caller,
-        id: DeploymentId,
-        resolved: Option<Resolved>,
-    ) -> Result<(), Error> {
-        let wakes = self.start(caller, id, resolved).await?;
-        self.send(&wakes).await;
-        Ok(())
+    /// Starts a deployment that was just recorded, if its turn has come, and wakes workers for it. Answers with what there
+    /// is of it then, where that is known by what was committed.
+    pub(crate) async fn start_now(&self, caller: &Caller, recorded: Recorded) -> Result<Option<DeploymentView>, Error> {
+        let Recorded { deployment, is_current, known } = recorded;
+        self.keep_objects(&deployment).await?;
+        if !is_current {
+            return Ok(Some(DeploymentView::of(deployment, Vec::new(), BTreeMap::new())));
+        }
+        let begun = self.plan_and_begin(caller, deployment, known).await?;
+        self.send(&begun.wakes).await;
+        let Some((deployment, operations)) = begun.written else { return Ok(None) };
+        let expected = self.expected(caller, &operations).await.ok();
+        Ok(expected.map(|expected| DeploymentView::of(deployment, operations, expected)))
     }
 
     /// Starts a deployment, if it is Pending and its turn has come. Answers with the wake-ups to send.
-    pub(crate) async fn start(
-        &self,
-        caller: &Caller,
-        id: DeploymentId,
-        resolved: Option<Resolved>,
-    ) -> Result<Vec<Wake>, Error> {
+    pub(crate) async fn start(&self, caller: &Caller, id: DeploymentId) -> Result<Vec<Wake>, Error> {
         let organisation = caller.organisation();
         let Some(deployment) = self.read::<Deployment>(organisation, Item::Deployment(id)).await? else {
             return Ok(Vec::new());
@@ -63,10 +97,21 @@ impl<P: Ports> Engine<P> {
         if lane.and_then(|lane| lane.value.current) != Some(id) {
             return Ok(Vec::new());
         }
+        Ok(self.plan_and_begin(caller, deployment, Known::default()).await?.wakes)
+    }
+
+    /// Plans a deployment whose turn it is, and writes its operations.
+    async fn plan_and_begin(
+        &self,
+        caller: &Caller,
+        deployment: Versioned<Deployment>,
+        known: Known,
+    ) -> Result<Begun, Error> {
+        let id = deployment.id;
         let begun = async {
             let started = match &deployment.plan {
                 Some(object) => self.stored_plan(object).await?,
-                None => self.plan(caller, &deployment, resolved).await?,
+                None => self.plan(caller, &deployment, known).await?,
             };
             self.begin(caller, deployment.clone(), started).await
         };
@@ -75,41 +120,37 @@ impl<P: Ports> Engine<P> {
                 if !matches!(error, Error::Refused(_)) {
                     tracing::error!(deployment = %id, error = %Causes(&error), "a deployment cannot be planned");
                 }
-                match self.read::<Deployment>(organisation, Item::Deployment(id)).await? {
+                match self.read::<Deployment>(caller.organisation(), Item::Deployment(id)).await? {
                     Some(read) if !read.status.is_final() => {
                         let failure = Failure::from(error.refusal());
-                        self.end_unplanned(caller, &read, DeploymentEvent::Unplannable, failure).await
+                        let ended = self.end_unplanned(caller, &read, DeploymentEvent::Unplannable, failure).await;
+                        ended.map(Begun::from)
                     }
-                    _ => Ok(Vec::new()),
+                    _ => Ok(Begun::default()),
                 }
             }
             // Somebody else planned it; what is there is theirs.
-            Err(Error::Conflict) => Ok(Vec::new()),
+            Err(Error::Conflict) => Ok(Begun::default()),
             done => done,
         }
     }
 
-    async fn plan(
-        &self,
-        caller: &Caller,
-        deployment: &Deployment,
-        resolved: Option<Resolved>,
-    ) -> Result<Started, Error> {
+    async fn plan(&self, caller: &Caller, deployment: &Deployment, known: Known) -> Result<Started, Error> {
         let mut begun = deployment.clone();
         let mut wanted = Vec::new();
         let mut leaving = Vec::new();
         match (&deployment.lane.of, deployment.kind) {
             (LaneOf::Application(application), DeploymentKind::Apply | DeploymentKind::Teardown) => {
                 let environment = &deployment.lane.environment;
-                if let Some(resolved) = self.resolved(caller, deployment, application, resolved).await? {
+                if let Some(resolved) = self.resolved(caller, deployment, application, known.resolved).await? {
                     begun.services = resolved.services;
                     begun.file_metadata = resolved.metadata;
                     wanted = resolved.wanted;
                 }
-                let set = Set::Holdings(environment.clone(), application.clone(), deployment.workload.clone());
-                let held: Vec<Versioned<Holding>> = self.list_all(caller.organisation(), &set).await?;
-                let held: Vec<Holding> = held.into_iter().map(|holding| holding.value).collect();
-                if deployment.options.prune {
+                if deployment.options.prune && !known.nothing_held {
+                    let set = Set::Holdings(environment.clone(), application.clone(), deployment.workload.clone());
+                    let held: Vec<Versioned<Holding>> = self.list_all(caller.organisation(), &set).await?;
+                    let held: Vec<Holding> = held.into_iter().map(|holding| holding.value).collect();
                     leaving = self.leaving(caller, &wanted, held).await?;
                 }
             }
@@ -176,9 +217,17 @@ impl<P: Ports> Engine<P> {
             return Ok(resolved);
         }
         let file = read_file(&self.score_text(object).await?)?;
-        let environment = self.environment(caller, &deployment.lane.environment).await?;
+        let (organisation, name) = (caller.organisation(), &deployment.lane.environment);
+        let mut reads = self.reads(organisation);
+        let mut items = vec![Item::Environment(name.clone())];
+        items.extend(self.foreseen(organisation, name, application, &file));
+        reads.ahead(&items).await?;
+        let environment: Option<Versioned<Environment>> = reads.get(&Item::Environment(name.clone()))?;
+        let gone = || Refusal::new(Code::EnvironmentNotFound, format!("there is no environment {name}"));
+        let environment = environment.ok_or_else(gone)?;
+        self.hints.see_environment(organisation, &environment);
         let upgrade = deployment.options.upgrade;
-        self.resolve(caller, &environment, application, upgrade, &file).await.map(Some)
+        self.resolve(&mut reads, &environment, application, upgrade, &file).await.map(Some)
     }
 
     /// A Score file as it came.
@@ -209,7 +258,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Writes the operations, and then, or at once, that the deployment has begun.
-    async fn begin(&self, caller: &Caller, read: Versioned<Deployment>, started: Started) -> Result<Vec<Wake>, Error> {
+    async fn begin(&self, caller: &Caller, read: Versioned<Deployment>, started: Started) -> Result<Begun, Error> {
         let Started { mut deployment, planned } = started;
         let id = deployment.id;
         if !planned.secrets.is_empty() {
@@ -244,16 +293,20 @@ impl<P: Ports> Engine<P> {
         let now = self.clock.now();
         deployment.cancel = read.cancel.clone();
         deployment.take(DeploymentEvent::Planned, now)?;
-        draft.update(&read, deployment.clone());
+        let written = draft.update(&read, deployment);
         let detail = format!("{} operations", planned.operations.len());
         draft.audit(Subject::Deployment(id), "deployment.started", Some(detail));
         draft.commit().await?;
-        self.keep_objects(&deployment).await?;
-        if planned.operations.is_empty() || deployment.cancel.is_some() {
-            return self.settle_whole(caller, id).await;
+        // The file was kept before.
+        if let Some(secrets) = &written.secrets {
+            self.vault.keep(secrets).await?;
+        }
+        if planned.operations.is_empty() || written.cancel.is_some() {
+            return self.settle_whole(caller, id).await.map(Begun::from);
         }
         let ready = planned.operations.iter().filter(|operation| operation.status == OperationStatus::Ready);
-        Ok(ready.map(|operation| self.wake(caller, operation)).collect())
+        let wakes = ready.map(|operation| self.wake(caller, operation)).collect();
+        Ok(Begun { wakes, written: Some((written, planned.operations)) })
     }
 
     /// Writes those operations of a large plan that are not there yet.

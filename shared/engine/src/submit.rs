@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Map;
 use serde_json::Value;
 
+use conductor_domain::access::Right;
 use conductor_domain::application::Application;
 use conductor_domain::code::Fault;
 use conductor_domain::consumer::ConsumerKey;
-use conductor_domain::deployment::{Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, Options, Releases};
+use conductor_domain::deployment::{
+    Deployment, DeploymentEvent, DeploymentKind, DeploymentStatus, MAX_KEPT, Options, Releases,
+};
 use conductor_domain::environment::Environment;
 use conductor_domain::ids::{DeploymentId, GenericUuid};
 use conductor_domain::lane::{Lane, LaneKey, LaneOf, LanePlace};
@@ -22,8 +25,10 @@ use conductor_domain::{Code, Refusal};
 
 use crate::idempotency::IdempotencyKey;
 use crate::port::{Clock, Objects, Ports, StoreError, Versioned};
+use crate::query::DeploymentView;
 use crate::record::{Idempotency, Item, Set, Subject};
 use crate::resolve::Resolved;
+use crate::start::{Known, Recorded};
 use crate::{Causes, Engine, Error};
 
 /// A request to deploy a Score file.
@@ -69,6 +74,16 @@ pub struct Submitted {
     pub deployment: DeploymentId,
     /// True where the same request with the same key had been recorded before.
     pub repeated: bool,
+    /// The deployment as it was then, where that is known without reading it.
+    pub view: Option<Box<DeploymentView>>,
+}
+
+/// What a try to record has come to.
+enum Tried {
+    /// The same request made this one before.
+    Before(DeploymentId),
+    /// It is recorded.
+    Now(Box<Recorded>),
 }
 
 /// A deployment on its way into the table.
@@ -122,6 +137,7 @@ impl Submission<'_> {
 impl<P: Ports> Engine<P> {
     /// Records a deployment and starts it if its turn has come.
     pub async fn submit(&self, caller: &Caller, request: DeploymentRequest) -> Result<Submitted, Error> {
+        caller.demand(Right::Deploy, Some(&request.environment))?;
         let file = read_file(&request.score)?;
         let (application, workload) = names(&request, &file)?;
         let submission = Submission {
@@ -142,6 +158,7 @@ impl<P: Ports> Engine<P> {
     pub async fn teardown(&self, caller: &Caller, request: TeardownRequest) -> Result<Submitted, Error> {
         self.environment(caller, &request.environment).await?;
         self.application(caller, &request.application).await?;
+        caller.demand(Right::Deploy, Some(&request.environment))?;
         let lane = LaneKey::application(request.environment, request.application);
         let submission = Submission {
             workload: request.workload,
@@ -163,6 +180,7 @@ impl<P: Ports> Engine<P> {
         let found = self.read::<Deployment>(caller.organisation(), Item::Deployment(id)).await?;
         let failed =
             found.ok_or_else(|| Refusal::new(Code::DeploymentNotFound, format!("there is no deployment {id}")))?.value;
+        caller.demand(Right::Deploy, Some(&failed.lane.environment))?;
         let again = match failed.status {
             DeploymentStatus::Failed | DeploymentStatus::Cancelled | DeploymentStatus::TimedOut => true,
             DeploymentStatus::Pending | DeploymentStatus::InProgress | DeploymentStatus::Succeeded => false,
@@ -202,23 +220,22 @@ impl<P: Ports> Engine<P> {
                 Err(Error::Conflict) => {
                     // A commit of ours whose answer was lost looks like somebody else's.
                     if self.read::<Deployment>(caller.organisation(), Item::Deployment(id)).await?.is_some() {
-                        return Ok(Submitted { deployment: id, repeated: false });
+                        return Ok(Submitted { deployment: id, repeated: false, view: None });
                     }
                     self.again(&mut tries).await?;
                 }
-                Ok((Submitted { repeated: true, deployment }, _)) => {
-                    return Ok(Submitted { repeated: true, deployment });
-                }
-                Ok((submitted, resolved)) => {
+                Ok(Tried::Before(deployment)) => return Ok(Submitted { deployment, repeated: true, view: None }),
+                Ok(Tried::Now(recorded)) => {
                     // The request is recorded: what goes wrong from here on, the sweeper mends.
-                    if let Err(error) = self.start_now(caller, submitted.deployment, resolved).await {
+                    let view = self.start_now(caller, *recorded).await.unwrap_or_else(|error| {
                         let error = Causes(&error);
                         tracing::warn!(deployment = %id, %error, "recorded, and not started yet");
-                    }
+                        None
+                    });
                     if submission.supersede {
                         self.cancel_pending(caller, &submission.lane, id).await;
                     }
-                    return Ok(submitted);
+                    return Ok(Submitted { deployment: id, repeated: false, view: view.map(Box::new) });
                 }
                 Err(error) => return Err(error),
             }
@@ -231,38 +248,44 @@ impl<P: Ports> Engine<P> {
         submission: &Submission<'_>,
         id: DeploymentId,
         stored: &mut bool,
-    ) -> Result<(Submitted, Option<Resolved>), Error> {
+    ) -> Result<Tried, Error> {
         let organisation = caller.organisation();
         let lane_item = Item::Lane(submission.lane.clone());
         let environment_item = Item::Environment(submission.lane.environment.clone());
         let application_item = submission.lane.application_name().cloned().map(Item::Application);
-        let mut items = vec![lane_item.clone(), environment_item.clone()];
-        items.extend(application_item.clone());
         let key_item = submission.idempotency.as_ref().map(|key| key.item(caller));
-        items.extend(key_item.clone());
-        let mut batch = self.batch(organisation, items).await?;
+        let mut items = vec![lane_item.clone(), environment_item.clone()];
+        items.extend([&application_item, &key_item].into_iter().flatten().cloned());
+        if let (Some(file), Some(application)) = (submission.file, submission.lane.application_name()) {
+            items.extend(self.foreseen(organisation, &submission.lane.environment, application, file));
+        }
+        let mut reads = self.reads(organisation);
+        reads.ahead(&items).await?;
 
-        let used: Option<Versioned<Idempotency>> = batch.take_if(key_item.as_ref())?;
+        let used: Option<Versioned<Idempotency>> = reads.get_if(key_item.as_ref())?;
         let now = self.clock.now();
         if let Some(key) = &submission.idempotency
             && let Some(made) = key.made(used.as_deref(), now)?
         {
             let deployment =
                 made.parse().map_err(|_| StoreError::Unreadable(format!("{made:?} is not a deployment")))?;
-            return Ok((Submitted { deployment, repeated: true }, None));
+            return Ok(Tried::Before(deployment));
         }
 
-        let environment: Versioned<Environment> = batch.take(&environment_item)?.ok_or_else(|| {
+        let environment: Versioned<Environment> = reads.get(&environment_item)?.ok_or_else(|| {
             let detail = format!("there is no environment {}", submission.lane.environment);
             Refusal::at(Code::EnvironmentUnknown, vec![Fault::at("/environment", detail)])
         })?;
+        self.hints.see_environment(organisation, &environment);
+        let upgrade = submission.options.upgrade;
         let resolved = match (submission.file, submission.lane.application_name()) {
             (Some(file), Some(application)) => {
-                let resolved = self.resolve(caller, &environment, application, submission.options.upgrade, file).await;
+                let resolved = self.resolve(&mut reads, &environment, application, upgrade, file).await;
                 Some(resolved.map_err(|error| placed(error, submission.score))?)
             }
             _ => None,
         };
+        check_size(submission, resolved.as_ref())?;
 
         let score = submission.score.map(|_| format!("deployments/{id}/score"));
         if let (Some(text), Some(name), false) = (submission.score, &score, *stored) {
@@ -270,8 +293,8 @@ impl<P: Ports> Engine<P> {
             *stored = true;
         }
 
-        let lane: Option<Versioned<Lane>> = batch.take(&lane_item)?;
-        let application: Option<Versioned<Application>> = batch.take_if(application_item.as_ref())?;
+        let lane: Option<Versioned<Lane>> = reads.get(&lane_item)?;
+        let application: Option<Versioned<Application>> = reads.get_if(application_item.as_ref())?;
         let number = lane.as_ref().map_or(1, |lane| lane.next);
         let overtaken = lane.is_some() && submission.retry_of.is_some_and(|(_, tried)| number != tried + 1);
         let upkeep_runs =
@@ -282,7 +305,7 @@ impl<P: Ports> Engine<P> {
         let current = lane.as_ref().and_then(|lane| lane.current).unwrap_or(id);
 
         let mut draft = self.draft(caller, Some(id));
-        draft.create(Deployment {
+        let deployment = draft.create(Deployment {
             id,
             kind: submission.kind,
             status: DeploymentStatus::Pending,
@@ -296,6 +319,7 @@ impl<P: Ports> Engine<P> {
             commit_id: submission.commit_id.clone(),
             metadata: submission.metadata.clone(),
             requested_by: caller.principal.id.clone(),
+            reach: caller.principal.reach(Right::Deploy),
             request_id: caller.request_id.clone(),
             created_at: now,
             started_at: None,
@@ -345,7 +369,9 @@ impl<P: Ports> Engine<P> {
         };
         draft.audit(Subject::Deployment(id), action, submission.commit_id.clone());
         draft.commit().await?;
-        Ok((Submitted { deployment: id, repeated: false }, resolved))
+        // Only its own deployments give an application anything to hold, and there was none before.
+        let known = Known { resolved, nothing_held: lane.is_none() };
+        Ok(Tried::Now(Box::new(Recorded { deployment, is_current: current == id, known })))
     }
 }
 
@@ -375,6 +401,16 @@ impl<P: Ports> Engine<P> {
         }
         Ok(())
     }
+}
+
+/// Aliases make a file's metadata as long as they like.
+fn check_size(submission: &Submission<'_>, resolved: Option<&Resolved>) -> Result<(), Refusal> {
+    let of_file = resolved.map(|resolved| (&resolved.metadata, &resolved.services));
+    let kept = (&submission.metadata, &submission.options, &submission.commit_id, of_file);
+    if serde_json::to_string(&kept).map_or(usize::MAX, |text| text.len()) > MAX_KEPT {
+        return Err(Refusal::new(Code::DeploymentTooLarge, Code::DeploymentTooLarge.title()));
+    }
+    Ok(())
 }
 
 /// The same refusal, with the line and column of each fault in the Score file.
@@ -417,7 +453,7 @@ pub(crate) fn superseded_failure() -> Failure {
 }
 
 /// Reads a Score file; every problem in it is a fault with pointer, and with line and column.
-pub(crate) fn read_file(text: &str) -> Result<ScoreFile, Refusal> {
+pub fn read_file(text: &str) -> Result<ScoreFile, Refusal> {
     if text.len() > score::MAX_FILE_BYTES {
         return Err(Refusal::new(Code::ScoreTooLarge, Code::ScoreTooLarge.title()));
     }
@@ -431,15 +467,15 @@ pub(crate) fn read_file(text: &str) -> Result<ScoreFile, Refusal> {
         Refusal::at(code, score::locate(text, problems).into_iter().map(Fault::from).collect())
     };
     let file = score::parse(text).map_err(refuse)?;
+    if file.resources.len() > MAX_OPERATIONS {
+        let detail = format!("the file names {} resources; {MAX_OPERATIONS} are allowed", file.resources.len());
+        return Err(Refusal::new(Code::TooManyOperations, detail));
+    }
     let problems = score::check_references(&file);
     if !problems.is_empty() {
         return Err(refuse(problems));
     }
     score::order(&file).map_err(refuse)?;
-    if file.resources.len() > MAX_OPERATIONS {
-        let detail = format!("the file names {} resources; {MAX_OPERATIONS} are allowed", file.resources.len());
-        return Err(Refusal::new(Code::TooManyOperations, detail));
-    }
     Ok(file)
 }
 
@@ -458,4 +494,55 @@ fn names(request: &DeploymentRequest, file: &ScoreFile) -> Result<(ApplicationNa
         }
     };
     Ok((application, workload))
+}
+
+#[cfg(test)]
+mod tests {
+    use conductor_domain::environment::EnvironmentSpec;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::commit::Precondition;
+    use crate::query::DeploymentFilter;
+    use crate::templates::tests::{caller, engine};
+
+    #[tokio::test]
+    async fn what_would_not_fit_into_the_record_is_refused_before_anything_is_written() {
+        let (engine, caller) = (engine(), caller());
+        let environment: EnvironmentName = "staging".parse().expect("a name");
+        let put = engine.put_environment(&caller, &environment, EnvironmentSpec::default(), &Precondition::None).await;
+        put.expect("an environment");
+        let submit = |score: String, metadata: Value, allow_destroy: Vec<String>| {
+            let request = DeploymentRequest {
+                application: Some("shop".parse().expect("a name")),
+                environment: environment.clone(),
+                score,
+                options: Options { allow_destroy, ..Options::default() },
+                commit_id: None,
+                metadata: metadata.as_object().cloned().unwrap_or_default(),
+                idempotency: None,
+                supersede: false,
+            };
+            let (engine, caller) = (&engine, &caller);
+            async move { engine.submit(caller, request).await.map_err(|error| error.refusal().code) }
+        };
+        let aliases =
+            |bytes: usize| format!("metadata: {{a: &x {}, b: *x, c: *x}}\nresources: {{}}\n", "x".repeat(bytes));
+        let plain = || "resources: {}\n".to_owned();
+        let too_large = Err(Code::DeploymentTooLarge);
+        let code = |submitted: Result<Submitted, Code>| submitted.map(|_| ());
+        assert_eq!(code(submit(aliases(MAX_KEPT / 2), json!({}), vec![]).await), too_large);
+        assert_eq!(code(submit(plain(), json!({"a": "x".repeat(MAX_KEPT)}), vec![]).await), too_large);
+        assert_eq!(code(submit(plain(), json!({}), vec!["x".repeat(MAX_KEPT)]).await), too_large);
+        let metadata = json!({"a": "x".repeat(MAX_KEPT / 4)});
+        assert_eq!(code(submit(aliases(MAX_KEPT / 4), metadata.clone(), vec![]).await), too_large);
+        let listed = engine.deployments(&caller, &DeploymentFilter::default(), None, 10).await.expect("a list");
+        assert!(listed.items.is_empty(), "{:?}", listed.items);
+        for id in (0..100).map(Uuid::from_u128) {
+            let kept = engine.vault.get(&format!("deployments/{id}/score")).await.expect("the vault answers");
+            assert_eq!(kept, None, "{id}");
+        }
+        assert_eq!(code(submit(aliases(1024), metadata, vec![]).await), Ok(()));
+    }
 }

@@ -1,11 +1,16 @@
-//! Resource templates: published once, immutable from then on; only a version's state changes.
+//! Resource templates: published once, as the organisation's policy allows it, and immutable from then on; only a
+//! version's state changes.
 
 use std::collections::BTreeMap;
 
+use conductor_domain::access::Right;
 use conductor_domain::code::Fault;
 use conductor_domain::operation::{ExecutorKind, Limits};
 use conductor_domain::principal::Caller;
-use conductor_domain::template::{Interface, Template, TemplateName, TemplateState, TemplateVersion};
+use conductor_domain::template::policy::{Finding, MAX_FINDINGS, PolicySpec, TemplatePolicy, Use, Verdict};
+use conductor_domain::template::{
+    Interface, MAX_VERSION, Template, TemplateName, TemplateState, TemplateVersion, check_services,
+};
 use conductor_domain::{Code, Refusal};
 
 use crate::commit::Precondition;
@@ -31,10 +36,12 @@ pub struct NewVersion {
     pub engine: String,
     /// The engine's version constraint, from the module's `required_version`.
     pub engine_version: String,
+    /// What was found in this archive that a policy may forbid.
+    pub uses: Vec<Use>,
 }
 
 /// What can be changed of a version.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TemplateChange {
     /// Whether it makes new resources.
     pub state: Option<TemplateState>,
@@ -44,6 +51,10 @@ pub struct TemplateChange {
     pub executor: Option<ExecutorKind>,
     /// How often and how long its operations may be tried.
     pub limits: Option<Limits>,
+    /// The AWS services that it uses.
+    pub services: Option<Vec<String>>,
+    /// Whether nothing else may run where it has run.
+    pub untrusted: Option<bool>,
 }
 
 /// The artifact's name of a template archive.
@@ -54,6 +65,7 @@ pub(crate) fn archive_name(sha256: &str) -> String {
 impl<P: Ports> Engine<P> {
     /// Publishes a version. The same version with the same content and engine is no change; with another it is refused.
     pub async fn publish(&self, caller: &Caller, new: NewVersion) -> Result<PutOutcome<TemplateVersion>, Error> {
+        caller.demand(Right::ManagePlatform, None)?;
         let mut tries = self.tries();
         let mut stored = false;
         loop {
@@ -72,8 +84,8 @@ impl<P: Ports> Engine<P> {
     ) -> Result<PutOutcome<TemplateVersion>, Error> {
         let organisation = caller.organisation();
         let item = Item::TemplateVersion(new.template.clone(), new.version.clone());
-        let parent = Item::Template(new.template.clone());
-        let mut batch = self.batch(organisation, vec![item.clone(), parent.clone()]).await?;
+        let (parent, policy) = (Item::Template(new.template.clone()), Item::TemplatePolicy);
+        let mut batch = self.batch(organisation, vec![item.clone(), parent.clone(), policy.clone()]).await?;
         if let Some(record) = batch.take::<TemplateVersion>(&item)? {
             if record.sha256 != new.sha256 || record.engine != new.engine {
                 return Err(Refusal::new(
@@ -87,13 +99,10 @@ impl<P: Ports> Engine<P> {
             }
             return Ok(PutOutcome { record, created: false });
         }
-        if !*stored {
-            self.artifacts.put_once(&archive_name(&new.sha256), new.archive.clone()).await?;
-            *stored = true;
-        }
-        let template: Option<Versioned<Template>> = batch.take(&parent)?;
-        let mut draft = self.draft(caller, None);
-        let record = draft.create(TemplateVersion {
+        let policy: Option<Versioned<TemplatePolicy>> = batch.take(&policy)?;
+        let findings =
+            admit(&policy.as_ref().map_or_else(PolicySpec::default, |policy| policy.spec.clone()), &new.uses)?;
+        let version = TemplateVersion {
             template: new.template.clone(),
             version: new.version.clone(),
             state: TemplateState::Active,
@@ -105,12 +114,31 @@ impl<P: Ports> Engine<P> {
             retain: false,
             executor: ExecutorKind::default(),
             limits: Limits::default(),
+            services: Vec::new(),
+            untrusted: false,
+            findings,
             created_at: self.clock.now(),
             created_by: caller.principal.id.clone(),
-        });
+        };
+        if serde_json::to_string(&version).map_or(usize::MAX, |text| text.len()) > MAX_VERSION {
+            let code = Code::TemplateInterfaceTooLarge;
+            return Err(Refusal::new(code, code.title()).into());
+        }
+        if !*stored {
+            self.artifacts.put_once(&archive_name(&new.sha256), new.archive.clone()).await?;
+            *stored = true;
+        }
+        let template: Option<Versioned<Template>> = batch.take(&parent)?;
+        let mut draft = self.draft(caller, None);
+        let record = draft.create(version);
         let mut versions = template.as_ref().map_or_else(BTreeMap::new, |template| template.versions.clone());
         versions.insert(new.version.clone(), TemplateState::Active);
         draft.put(template.as_ref(), Template { name: new.template.clone(), versions });
+        match &policy {
+            Some(policy) => draft.check(policy),
+            // The organisation may say its first one at this moment.
+            None => draft.check_absent(Item::TemplatePolicy),
+        }
         draft.audit(Subject::Template(new.template.clone()), "template.published", Some(new.version.to_string()));
         draft.commit().await?;
         Ok(PutOutcome { record, created: true })
@@ -143,24 +171,34 @@ impl<P: Ports> Engine<P> {
         precondition: &Precondition,
     ) -> Result<Versioned<TemplateVersion>, Error> {
         let read = self.template_version(caller, name, version).await?;
+        caller.demand(Right::ManagePlatform, None)?;
         precondition.check(Some(&read.version))?;
         let limits = change.limits.unwrap_or(read.limits);
         if let Some((name, least, most)) = limits.fault() {
             let fault = Fault::at(format!("/limits/{name}"), format!("must be {least} to {most}"));
             return Err(Refusal::at(Code::BodyInvalid, vec![fault]).into());
         }
+        let mut services = change.services.clone().unwrap_or_else(|| read.services.clone());
+        let faults = check_services(&services, "/services");
+        if !faults.is_empty() {
+            return Err(Refusal::at(Code::BodyInvalid, faults).into());
+        }
+        services.sort();
+        services.dedup();
         let state = change.state.unwrap_or(read.state);
         let changed = TemplateVersion {
             state,
             retain: change.retain.unwrap_or(read.retain),
             executor: change.executor.unwrap_or(read.executor),
             limits,
+            services,
+            untrusted: change.untrusted.unwrap_or(read.untrusted),
             ..read.value.clone()
         };
         if changed == read.value {
             return Ok(read);
         }
-        let detail = format!("{version} {state:?}{}", if changed.retain { ", retained" } else { "" });
+        let detail = described(&changed);
         let template = self.template(caller, name).await?;
         let mut draft = self.draft(caller, None);
         let record = draft.update(&read, changed);
@@ -168,6 +206,52 @@ impl<P: Ports> Engine<P> {
         versions.versions.insert(version.clone(), state);
         draft.update(&template, versions);
         draft.audit(Subject::Template(name.clone()), "template.changed", Some(detail));
+        draft.commit().await?;
+        Ok(record)
+    }
+
+    /// The organisation's policy for templates, where one was ever said; what holds until then is the default.
+    pub async fn template_policy(&self, caller: &Caller) -> Result<Option<Versioned<TemplatePolicy>>, Error> {
+        Ok(self.read(caller.organisation(), Item::TemplatePolicy).await?)
+    }
+
+    /// Says what templates may do. It holds for what is published from then on.
+    pub async fn put_template_policy(
+        &self,
+        caller: &Caller,
+        spec: PolicySpec,
+        precondition: &Precondition,
+    ) -> Result<Versioned<TemplatePolicy>, Error> {
+        let mut tries = self.tries();
+        loop {
+            match self.try_put_template_policy(caller, &spec, precondition).await {
+                Err(Error::Conflict) => self.again(&mut tries).await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_put_template_policy(
+        &self,
+        caller: &Caller,
+        spec: &PolicySpec,
+        precondition: &Precondition,
+    ) -> Result<Versioned<TemplatePolicy>, Error> {
+        let read = self.template_policy(caller).await?;
+        caller.demand(Right::ManagePlatform, None)?;
+        precondition.check(read.as_ref().map(|read| &read.version))?;
+        let faults = spec.faults();
+        if !faults.is_empty() {
+            return Err(Refusal::at(Code::BodyInvalid, faults).into());
+        }
+        if let Some(read) = &read
+            && read.spec == *spec
+        {
+            return Ok(read.clone());
+        }
+        let mut draft = self.draft(caller, None);
+        let record = draft.put(read.as_ref(), TemplatePolicy { spec: spec.clone(), updated_at: self.clock.now() });
+        draft.audit(Subject::TemplatePolicy, "policy.changed", None);
         draft.commit().await?;
         Ok(record)
     }
@@ -206,3 +290,32 @@ impl<P: Ports> Engine<P> {
         Ok(versions)
     }
 }
+
+/// What a version is published with that does this; refused where the policy denies any of it.
+fn admit(policy: &PolicySpec, uses: &[Use]) -> Result<Vec<Finding>, Refusal> {
+    let (denied, mut warned): (Vec<_>, Vec<_>) =
+        policy.judge(uses).into_iter().partition(|finding| finding.action == Verdict::Deny);
+    if !denied.is_empty() {
+        return Err(Refusal::at(Code::TemplatePolicy, denied.iter().map(Fault::from).collect()));
+    }
+    warned.truncate(MAX_FINDINGS);
+    Ok(warned)
+}
+
+/// A version after a change, for the audit trail.
+fn described(version: &TemplateVersion) -> String {
+    let mut detail = format!("{} {:?}", version.version, version.state);
+    if version.retain {
+        detail.push_str(", retained");
+    }
+    if version.untrusted {
+        detail.push_str(", untrusted");
+    }
+    if !version.services.is_empty() {
+        detail.push_str(&format!(", services {}", version.services.join(" ")));
+    }
+    detail
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -11,7 +11,7 @@ use conductor_domain::environment::Environment;
 use conductor_domain::ids::{DeploymentId, OperationId, ResourceId};
 use conductor_domain::name::OrganisationName;
 use conductor_domain::operation::{
-    Changes, During, ExecutorKind, Failure, InFlight, Operation, OperationEvent, Request,
+    Changes, During, ExecutorKind, Failure, InFlight, Lease, Operation, OperationEvent, Request,
 };
 use conductor_domain::principal::Caller;
 use conductor_domain::resource::{Parameters, Resource};
@@ -19,10 +19,11 @@ use conductor_domain::template::TemplateVersion;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{Instrument, Span};
 
-use crate::claim::{Claim, Claimed};
+use crate::claim::{Claim, Claimed, Ended};
 use crate::lease::{Control, Keeper, Start};
 use crate::log::Log;
-use crate::port::{Clock, Ports, Wake};
+use crate::port::{Clock, Ports, Versioned, Wake};
+use crate::report::Reported;
 use crate::{Causes, Engine, Error};
 
 /// When a wake-up comes again for which too little time was left: an invocation that never has enough must not spin.
@@ -169,11 +170,18 @@ pub trait Executor: Send + Sync {
 /// What became of an operation in its first step.
 pub(crate) enum Step {
     /// It ended without terraform.
-    Ended,
+    Ended(Box<Ended>),
     /// It waits for somebody else.
     Waits,
     /// Terraform has to run.
-    Run(Box<Job>),
+    Run(Box<Job>, Box<Reserved>),
+}
+
+/// What was committed before terraform runs: as long as nobody else writes it, it is so.
+pub(crate) struct Reserved {
+    pub operation: Versioned<Operation>,
+    pub lease: Versioned<Lease>,
+    pub resource: Versioned<Resource>,
 }
 
 impl<P: Ports> Engine<P> {
@@ -225,17 +233,17 @@ impl<P: Ports> Engine<P> {
         executor: &E,
         deadline: Option<Timestamp>,
     ) -> Result<Vec<Wake>, Error> {
-        match self.claim(caller, wake, number, (executor.worker(), executor.kind())).await? {
-            Claim::Nothing => return Ok(Vec::new()),
-            Claim::Unsettled => {}
+        match self.claim(caller, wake.deployment_id, number, (executor.worker(), executor.kind())).await? {
+            Claim::Nothing => Ok(Vec::new()),
+            Claim::Unsettled => self.settle_after(caller, wake.deployment_id, number).await,
             Claim::Ours(claimed) => {
                 Span::current().record("epoch", claimed.operation.epoch);
-                if !self.carry_out(caller, *claimed, executor, deadline).await? {
-                    return Ok(Vec::new());
+                match self.carry_out(caller, *claimed, executor, deadline).await? {
+                    Some(ended) => self.settle_ended(caller, ended).await,
+                    None => Ok(Vec::new()),
                 }
             }
         }
-        self.settle_after(caller, wake.deployment_id, number).await
     }
 
     /// Settles everything that hangs on an operation that has ended.
@@ -250,26 +258,26 @@ impl<P: Ports> Engine<P> {
         Ok(wakes)
     }
 
-    /// Carries out a claimed operation; true where it has ended.
+    /// Carries out a claimed operation, and answers with its end, if it has ended.
     async fn carry_out<E: Executor>(
         &self,
         caller: &Caller,
         claimed: Claimed,
         executor: &E,
         deadline: Option<Timestamp>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Ended>, Error> {
         let mut claimed = claimed;
         let mut tries = self.tries();
-        let job = loop {
+        let (job, reserved) = loop {
             let request = claimed.operation.request.clone();
             let step = match &request {
                 Request::Acquire(request) => self.acquire(caller, &claimed, request, deadline).await,
                 Request::Release(request) => self.release(caller, &claimed, request, deadline).await,
             };
             let failed = match step {
-                Ok(Step::Ended) => return Ok(true),
-                Ok(Step::Waits) => return Ok(false),
-                Ok(Step::Run(job)) => break job,
+                Ok(Step::Ended(ended)) => return Ok(Some(*ended)),
+                Ok(Step::Waits) => return Ok(None),
+                Ok(Step::Run(job, reserved)) => break (job, reserved),
                 Err(error) if error.is_permanent() => {
                     tracing::warn!(operation = number(&claimed), error = %Causes(&error), "an operation cannot be done");
                     self.fail(caller, &claimed, error.refusal().into()).await
@@ -277,45 +285,57 @@ impl<P: Ports> Engine<P> {
                 Err(error) => Err(error),
             };
             match failed {
-                Ok(()) => return Ok(true),
+                Ok(ended) => return Ok(Some(ended)),
                 Err(Error::Conflict) => {
                     self.again(&mut tries).await?;
-                    let Some(again) = self.still_ours(caller, &claimed).await? else { return Ok(false) };
-                    claimed = again;
+                    let (id, number) = (claimed.deployment.id, number(&claimed));
+                    let Claim::Ours(again) =
+                        self.claim(caller, id, number, (executor.worker(), executor.kind())).await?
+                    else {
+                        return Ok(None);
+                    };
+                    claimed = Claimed { metered: claimed.metered, ..*again };
                 }
                 Err(error) => return Err(error),
             }
         };
-        self.run(caller, claimed, *job, executor).await
+        self.run(caller, claimed, *job, *reserved, executor).await
     }
 
-    async fn fail(&self, caller: &Caller, claimed: &Claimed, failure: Failure) -> Result<(), Error> {
+    async fn fail(&self, caller: &Caller, claimed: &Claimed, failure: Failure) -> Result<Ended, Error> {
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
-        let (resource, left) = self.left(caller, &claimed.operation, Some(&claimed.lease), draft.now()).await?;
+        let (resource, left) = self.left(caller, &claimed.operation, claimed.lease.as_deref(), draft.now()).await?;
         let freed = draft.let_go(resource.as_ref(), left)?;
-        draft.fail(claimed, claimed.operation.value.clone(), OperationEvent::Failed, failure)?;
+        let operation = draft.fail(claimed, claimed.operation.value.clone(), OperationEvent::Failed, failure)?;
         draft.commit().await?;
         if let Some(resource) = resource.filter(|_| freed) {
             let wakes = self.settle_resource(caller, resource.id).await?;
             self.send(&wakes).await;
         }
-        Ok(())
+        Ok(claimed.ended(operation))
     }
 
-    /// Runs terraform under a lease that is kept, and reports. True where the operation has ended.
-    async fn run<E: Executor>(&self, caller: &Caller, claimed: Claimed, job: Job, executor: &E) -> Result<bool, Error> {
+    /// Runs terraform under a lease that is kept, and reports. Answers with the operation's end, if it has ended.
+    async fn run<E: Executor>(
+        &self,
+        caller: &Caller,
+        claimed: Claimed,
+        job: Job,
+        reserved: Reserved,
+        executor: &E,
+    ) -> Result<Option<Ended>, Error> {
         let operation = Operation { limits: job.template.limits, ..claimed.operation.value.clone() };
-        let keeper = Keeper::new(self, caller, claimed.lease.clone(), &operation, job.deadline);
+        let keeper = Keeper::new(self, caller, reserved.lease.clone(), &operation, job.deadline);
         let control = keeper.control();
         let (began, taught) = (self.clock.monotonic(), AtomicBool::new(false));
-        let ended = keeper
+        let reported = keeper
             .while_running(async {
                 let ran = match executor.prepare(&job, keeper.log()).await {
                     Err(outcome) => Ran::from(outcome),
                     Ok(prepared) => match keeper.start().await {
                         Ok(Start::Go) => Ran { started: true, ..executor.run(&job, prepared, control).await },
                         Ok(Start::Stopped) => Ran::from(JobOutcome::Interrupted(Interruption::default())),
-                        Err(Error::Conflict) => return Ok(None),
+                        Err(Error::Conflict) => return Ok(Reported::Lost),
                         // Nothing was started, so somebody may start at once.
                         Err(error) => {
                             tracing::warn!(error = %Causes(&error), "terraform was not started");
@@ -326,13 +346,18 @@ impl<P: Ports> Engine<P> {
                 keeper.finish_log(job.deadline).await;
                 let whole = ran.started && operation.attempts == 0 && matches!(ran.outcome, JobOutcome::Done(_));
                 taught.store(whole, Ordering::Relaxed);
-                self.report_until_told(caller, &claimed, &job, &ran).await
+                let known = match (&ran.outcome, keeper.held()) {
+                    (JobOutcome::Done(_), Some(lease)) => Some(Reserved { lease, ..reserved }),
+                    _ => None,
+                };
+                self.report_until_told(caller, &claimed, &job, &ran, known).await
             })
             .await;
         let took = self.clock.monotonic().saturating_sub(began);
-        let ended = match ended {
-            Ok(Some(ended)) => ended,
-            Ok(None) => return Ok(false),
+        let (ended, is_waited_for) = match reported {
+            Ok(Reported::Ended { ended, is_waited_for }) => (Some(*ended), is_waited_for),
+            Ok(Reported::GivenBack) => (None, false),
+            Ok(Reported::Lost) => return Ok(None),
             Err(error) => {
                 // At least whoever takes over need not wait for a terraform that has ended.
                 if let Err(error) = keeper.beat(|lease| lease.terraform_ended_at = Some(lease.heartbeat_at)).await {
@@ -343,12 +368,11 @@ impl<P: Ports> Engine<P> {
                 }
                 // Another attempt would end like this one.
                 tracing::error!(operation = number(&claimed), error = %Causes(&error), "a run cannot be reported");
-                let Some(current) = self.still_ours(caller, &claimed).await? else { return Ok(false) };
-                self.fail(caller, &current, error.refusal().into()).await?;
-                return Ok(true);
+                let Some(current) = self.still_ours(caller, &claimed).await? else { return Ok(None) };
+                return self.fail(caller, &current, error.refusal().into()).await.map(Some);
             }
         };
-        if ended {
+        if is_waited_for {
             let wakes = self.settle_resource(caller, job.resource.id).await?;
             self.send(&wakes).await;
         }
@@ -358,26 +382,38 @@ impl<P: Ports> Engine<P> {
         Ok(ended)
     }
 
-    /// Reports, again and again while the store fails or races are lost, and answers whether the operation has ended;
-    /// `None` where it is not ours any more.
+    /// Reports, again and again while the store fails or races are lost.
+    ///
+    /// `known` is what this claim itself wrote last: first it is taken for what is there. Where that is not so the commit
+    /// fails, and everything is read.
     async fn report_until_told(
         &self,
         caller: &Caller,
         claimed: &Claimed,
         job: &Job,
         ran: &Ran,
-    ) -> Result<Option<bool>, Error> {
+        known: Option<Reserved>,
+    ) -> Result<Reported, Error> {
+        if let Some(Reserved { operation, lease, resource }) = known {
+            let current = Claimed { operation, lease: Some(lease), ..claimed.clone() };
+            match self.report(caller, &current, job, ran, Some(resource)).await {
+                Ok(reported) => return Ok(reported),
+                Err(Error::Conflict) => {}
+                Err(error) if error.is_permanent() => return Err(error),
+                Err(error) => tracing::debug!(error = %Causes(&error), "reporting again"),
+            }
+        }
         let late = || job.deadline.is_some_and(|deadline| self.clock.now() + REPORT_MARGIN > deadline);
         let mut tries = self.tries();
         loop {
             // Reserving and heartbeats changed what was claimed, and others may have changed the deployment.
             let told = match self.still_ours(caller, claimed).await {
-                Ok(None) => return Ok(None),
-                Ok(Some(current)) => self.report(caller, &current, job, ran).await,
+                Ok(None) => return Ok(Reported::Lost),
+                Ok(Some(current)) => self.report(caller, &current, job, ran, None).await,
                 Err(error) => Err(error),
             };
             match told {
-                Ok(ended) => return Ok(Some(ended)),
+                Ok(reported) => return Ok(reported),
                 Err(error) if error.is_permanent() || late() => return Err(error),
                 Err(error) => {
                     tracing::debug!(error = %Causes(&error), "reporting again");

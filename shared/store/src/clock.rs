@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use conductor_domain::token::SECRET_BYTES;
 use conductor_engine::port::Clock;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -45,6 +46,11 @@ impl Clock for SystemClock {
     }
 
     fn chance(&self) -> f64 {
+        rand::random()
+    }
+
+    /// From a generator that is seeded by the operating system, and made for keys.
+    fn secret(&self) -> [u8; SECRET_BYTES] {
         rand::random()
     }
 }

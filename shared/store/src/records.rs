@@ -25,6 +25,8 @@ type Row = HashMap<String, AttributeValue>;
 
 /// DynamoDB's limit for a BatchGetItem.
 const BATCH: usize = 100;
+/// The key of the index `list` beside its partition: its own, and the table's.
+const IN_LISTING: &[&str] = &["list_order", "pk", "sk"];
 /// Tries of a commit that only collided with another one in flight; with full jitter up to 200 ms each.
 const MAX_COLLISIONS: u32 = 30;
 
@@ -34,6 +36,14 @@ pub struct Table {
     dynamodb: Client,
     name: String,
     meter: Meter,
+}
+
+/// A cursor that DynamoDB calls invalid is none that it gave; all else of a query is our own.
+fn query_error(
+    error: impl ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    goes_on: bool,
+) -> StoreError {
+    if goes_on && error.code() == Some("ValidationException") { StoreError::Cursor } else { unavailable(error) }
 }
 
 /// A request that DynamoDB calls invalid stays so, however often it is sent.
@@ -107,13 +117,14 @@ fn cursor(row: &Row) -> Result<String, StoreError> {
     Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&names).map_err(unavailable)?))
 }
 
-/// A cursor goes on only where it was given: in this partition.
-fn start(after: Option<&str>, partition: (&str, &str)) -> Result<Option<Row>, StoreError> {
+/// A cursor goes on only where it was given: in this partition, with these other parts of the key and nothing else.
+fn start(after: Option<&str>, partition: (&str, &str), others: &[&str]) -> Result<Option<Row>, StoreError> {
     let Some(after) = after else { return Ok(None) };
     let decoded = URL_SAFE_NO_PAD.decode(after).map_err(|_| StoreError::Cursor)?;
     let names: HashMap<String, String> = serde_json::from_slice(&decoded).map_err(|_| StoreError::Cursor)?;
     let (name, value) = partition;
-    if names.get(name).map(String::as_str) != Some(value) {
+    let is_key = names.len() == 1 + others.len() && others.iter().all(|other| names.contains_key(*other));
+    if !is_key || names.get(name).map(String::as_str) != Some(value) {
         return Err(StoreError::Cursor);
     }
     Ok(Some(names.into_iter().map(|(name, value)| (name, text(value))).collect()))
@@ -197,10 +208,9 @@ impl Table {
     }
 
     async fn commit_all(&self, organisation: &OrganisationName, changes: &[Change]) -> Result<(), CommitError> {
-        let parts: Result<Vec<_>, _> = changes.iter().map(|change| self.part(organisation, change)).collect();
-        let parts = parts?;
         for collisions in 1.. {
-            let request = self.counted().transact_write_items().set_transact_items(Some(parts.clone()));
+            let parts: Result<Vec<_>, _> = changes.iter().map(|change| self.part(organisation, change)).collect();
+            let request = self.counted().transact_write_items().set_transact_items(Some(parts?));
             let error = match request.send().await {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
@@ -224,7 +234,8 @@ impl Table {
         &self,
         request: aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder,
     ) -> Result<(Vec<Row>, Option<String>), StoreError> {
-        let answer = request.table_name(&self.name).send().await.map_err(unavailable)?;
+        let goes_on = request.get_exclusive_start_key().is_some();
+        let answer = request.table_name(&self.name).send().await.map_err(|error| query_error(error, goes_on))?;
         let next = answer.last_evaluated_key.as_ref().map(cursor).transpose()?;
         Ok((answer.items.unwrap_or_default(), next))
     }
@@ -291,7 +302,7 @@ impl Records for Table {
             .expression_attribute_values(":pk", text(&range.pk))
             .expression_attribute_values(":from", text(&range.from))
             .expression_attribute_values(":to", text(&range.to))
-            .set_exclusive_start_key(start(after, ("pk", &range.pk))?)
+            .set_exclusive_start_key(start(after, ("pk", &range.pk), &["sk"])?)
             .set_limit(limit.map(|limit| limit as i32));
         let (rows, next) = self.query(request).await?;
         Ok(Page { records: rows.iter().map(read).collect::<Result<_, _>>()?, next })
@@ -313,7 +324,7 @@ impl Records for Table {
             .key_condition_expression("#list = :list")
             .expression_attribute_names("#list", "list")
             .expression_attribute_values(":list", text(&list))
-            .set_exclusive_start_key(start(after, ("list", &list))?)
+            .set_exclusive_start_key(start(after, ("list", &list), IN_LISTING)?)
             .limit(limit as i32);
         let (rows, next) = self.query(request).await?;
         Ok(Page { records: rows.iter().map(read).collect::<Result<_, _>>()?, next })
@@ -430,7 +441,48 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::error::ErrorMetadata;
+    use aws_sdk_dynamodb::operation::query::QueryError;
+    use serde_json::{Value, json};
+
     use super::*;
+
+    #[test]
+    fn a_cursor_is_a_key_of_its_list_and_nothing_else() {
+        let check = |cursor: Value, expect: bool| {
+            let text = URL_SAFE_NO_PAD.encode(cursor.to_string());
+            let found = start(Some(&text), ("list", "acme#APPLICATIONS"), IN_LISTING);
+            assert_eq!(matches!(found, Ok(Some(_))), expect, "{cursor}");
+            assert_eq!(matches!(found, Err(StoreError::Cursor)), !expect, "{cursor}");
+        };
+        let own = json!({"list": "acme#APPLICATIONS", "list_order": "1", "pk": "acme#APP#a", "sk": "META"});
+        check(own.clone(), true);
+        let changed = |name: &str, value: Option<Value>| {
+            let mut cursor = own.clone();
+            let names = cursor.as_object_mut().expect("an object");
+            names.remove(name);
+            names.extend(value.map(|value| (name.to_owned(), value)));
+            cursor
+        };
+        check(changed("list", Some(json!("other#APPLICATIONS"))), false);
+        check(changed("list", None), false);
+        check(changed("sk", None), false);
+        check(changed("sk", Some(json!(1))), false);
+        check(changed("x", Some(json!("y"))), false);
+        check(json!({"list": "acme#APPLICATIONS", "x": "y"}), false);
+        check(json!({"pk": "acme#APPLICATIONS", "sk": "META"}), false);
+        check(json!([]), false);
+        assert!(matches!(start(None, ("pk", "a"), &["sk"]), Ok(None)));
+        assert!(matches!(start(Some("no base64"), ("pk", "a"), &["sk"]), Err(StoreError::Cursor)));
+    }
+
+    #[test]
+    fn a_cursor_that_the_table_refuses_is_none_that_it_gave() {
+        let error = |code: &str| QueryError::generic(ErrorMetadata::builder().code(code).build());
+        assert!(matches!(query_error(error("ValidationException"), true), StoreError::Cursor));
+        assert!(matches!(query_error(error("ValidationException"), false), StoreError::Unavailable(_)));
+        assert!(matches!(query_error(error("ThrottlingException"), true), StoreError::Unavailable(_)));
+    }
 
     #[test]
     fn only_a_failed_condition_is_a_conflict() {

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
@@ -28,7 +28,7 @@ pub(crate) fn layer<W>(
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let chosen = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let chosen = level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let always = filter_fn(is_always_written).with_max_level_hint(LevelFilter::INFO);
     tracing_subscriber::fmt::layer::<Registry>()
         .fmt_fields(JsonFields::new())

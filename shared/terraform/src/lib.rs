@@ -5,7 +5,8 @@
 //! [`lock`] (the state's lock), [`transient`] (which errors pass), [`engine`] (terraform or OpenTofu).
 //! At the edge: [`toolchain`] (terraform and providers in a local folder), [`mirror`] (providers where terraform looks
 //! for them), [`prepared`] (`init` once for many runs), [`process`] (one terraform process), [`provider`] (one that is
-//! kept running between runs), [`pull`] and [`push`] (the state, whatever the backend), [`run`] (one attempt).
+//! kept running between runs), [`seal`] (whether files are still those that were verified), [`pull`] and [`push`] (the
+//! state, whatever the backend), [`run`] (one attempt).
 //!
 //! This crate knows nothing of deployments, tables or queues; it never writes a value into HCL, never hands terraform
 //! its own process environment, and never returns while a process of terraform's group lives. A kept provider is in a
@@ -25,6 +26,7 @@ pub mod provider;
 pub mod pull;
 pub mod push;
 pub mod run;
+pub mod seal;
 pub mod state;
 pub mod toolchain;
 pub mod transient;

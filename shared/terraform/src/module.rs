@@ -1,11 +1,19 @@
-//! Reads a template: the files of a zip archive, and the interface that its configuration declares.
+//! Reads a template: the files of a zip archive, the interface that its configuration declares, and what it does that
+//! somebody may want to forbid.
 //!
 //! Pure: bytes in, a [`Module`] or a reason out. It never unpacks to disk and trusts no number that the archive states
 //! about itself.
 
+mod agreement;
 mod archive;
+mod inspect;
 mod interface;
+mod json;
+mod needs;
+mod paths;
+mod providers;
 mod syntax;
+mod tree;
 mod types;
 
 use std::collections::BTreeMap;
@@ -17,7 +25,9 @@ use thiserror::Error;
 use crate::engine::Engine;
 
 pub use archive::Limits;
+pub use inspect::{Use, What};
 pub use interface::{Interface, Output, Provider, Variable};
+pub use needs::Needs;
 pub use types::{Field, Type};
 
 /// A template's files, by their path in the archive, and what its root declares.
@@ -27,6 +37,8 @@ pub struct Module {
     pub files: BTreeMap<String, Vec<u8>>,
     /// What the root of the module takes, gives and needs.
     pub interface: Interface,
+    /// Whether modules are called that are not in the archive: nobody knows what they do.
+    pub calls_others: bool,
 }
 
 /// Reads a zip archive as this engine would. Fails with the first rule that it breaks.
@@ -36,11 +48,21 @@ pub fn open(zip: &[u8], limits: &Limits, engine: Engine) -> Result<Module, Modul
 
 /// The same from files that are unpacked already; the rules of archives are not checked.
 pub fn from_files(files: BTreeMap<String, Vec<u8>>, engine: Engine) -> Result<Module, ModuleError> {
-    if let Some(file) = files.keys().find(|file| engine.prefers(file)) {
-        return Err(ModuleError::EngineFile { file: file.clone(), engine });
-    }
-    let interface = interface::read(&files, engine)?;
-    Ok(Module { files, interface })
+    let folders = tree::read(&files, engine)?;
+    let calls_others = tree::calls_others(&folders)?;
+    let interface = interface::read(folders, engine)?;
+    Ok(Module { files, interface, calls_others })
+}
+
+/// The same as [`open`], and what the module does that somebody may want to forbid, in all that this engine reads of
+/// it.
+pub fn inspect(zip: &[u8], limits: &Limits, engine: Engine) -> Result<(Module, Vec<Use>), ModuleError> {
+    let files = archive::read(zip, limits)?;
+    let folders = tree::read(&files, engine)?;
+    let uses = inspect::read(&folders, &files, engine)?;
+    let calls_others = tree::calls_others(&folders)?;
+    let interface = interface::read(folders, engine)?;
+    Ok((Module { files, interface, calls_others }, uses))
 }
 
 impl Module {
@@ -162,6 +184,30 @@ pub enum ModuleError {
         /// The module call's name.
         name: String,
     },
+    /// A module source that is not a constant.
+    #[error("`{file}`: module `{name}` must say where it is taken from in a plain text")]
+    ModuleSourceUnknown {
+        /// The file.
+        file: String,
+        /// The module call's name.
+        name: String,
+    },
+    /// More than a person would look at.
+    #[error("the template has over {limit} programs, foreign modules, foreign files and providers")]
+    TooManyUses {
+        /// The limit.
+        limit: usize,
+    },
+    /// More than can be read in good time.
+    #[error("`{file}`: with it there are over {items} `=` and `:`, or over {bytes} bytes, to be read")]
+    TooComplex {
+        /// The file at which the limit was passed.
+        file: String,
+        /// The most `=` and `:` of all files together.
+        items: usize,
+        /// The most bytes of all files together.
+        bytes: usize,
+    },
     /// The configuration cannot be read.
     #[error("`{file}`{}: {message}", at(.line))]
     HclInvalid {
@@ -189,7 +235,9 @@ impl ModuleError {
             Self::EngineFile { .. } => "template_engine_file",
             Self::Backend { .. } => "template_backend",
             Self::Provider { .. } => "template_provider",
-            Self::ModuleSource { .. } => "template_module_source",
+            Self::ModuleSource { .. } | Self::ModuleSourceUnknown { .. } => "template_module_source",
+            Self::TooManyUses { .. } => "template_too_many_uses",
+            Self::TooComplex { .. } => "template_too_complex",
             Self::HclInvalid { .. } => "template_hcl_invalid",
         }
     }
@@ -197,22 +245,4 @@ impl ModuleError {
 
 fn at(line: &Option<usize>) -> String {
     line.map(|line| format!(", line {line}")).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_the_engine_prefers_is_refused() {
-        let check = |file: &str, engine: Engine, expect: Result<(), &str>| {
-            let files = BTreeMap::from([("main.tf".to_owned(), Vec::new()), (file.to_owned(), Vec::new())]);
-            let found = from_files(files, engine).map(|_| ()).map_err(|error| error.code());
-            assert_eq!(found, expect, "{file}");
-        };
-        check("main.tofu", Engine::Terraform, Ok(()));
-        check("main.tofu", Engine::Tofu, Err("template_engine_file"));
-        check("sub/a.tofu.json", Engine::Tofu, Err("template_engine_file"));
-        check("other.tf", Engine::Tofu, Ok(()));
-    }
 }

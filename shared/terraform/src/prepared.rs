@@ -29,11 +29,11 @@ const RECORD: &str = ".terraform/terraform.tfstate";
 /// What a prepared folder depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// [`crate::module::Module::digest`].
+    /// The SHA-256 of the module's archive.
     pub module: String,
-    /// The engine's version.
+    /// The SHA-256 of the engine's.
     pub engine: String,
-    /// Providers' versions by full address.
+    /// Those of the providers' by full address.
     pub providers: BTreeMap<String, String>,
     /// [`Backend::kind`].
     pub backend: &'static str,
@@ -129,11 +129,6 @@ impl Prepared {
         let record = patched(&record, backend.kind(), backend.settings()).ok_or(PrepareError::Record)?;
         write_private(&work.join(RECORD), &record)?;
         Ok(())
-    }
-
-    /// Removes it: it has turned out to be of no use (terraform asked for `init` all the same).
-    pub fn discard(self) -> io::Result<()> {
-        fs::remove_dir_all(&self.folder)
     }
 }
 

@@ -5,12 +5,18 @@
 //! be used again, and ends it. [`runs_again`] knows which failures come from that. Why it is safe, and when it is not
 //! done: `docs/adr/0019-a-provider-is-kept-running.md`.
 //!
+//! Where it is known what a run needs ([`Needs`]), a relay stands before the provider, which shows no other schemas:
+//! `docs/adr/0023-reduced-schemas.md`.
+//!
 //! It has no keys but those that it reads from the file that the configuration of each run names: its environment is
 //! built from nothing and holds none.
 
+mod answers;
 mod handshake;
 mod kept;
 mod program;
+mod relay;
+mod schemas;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -20,6 +26,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -29,10 +36,13 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::oneshot;
 
+use crate::module::Needs;
 use crate::process::group::{self, Ended, Group, Killer, Launch, Running};
 use crate::process::{Environment, ProcessError, SEARCH};
+use crate::seal::Seal;
+use answers::Answers;
 use handshake::Address;
-use program::Seal;
+use relay::Relay;
 
 pub use kept::{Lent, Limits, Providers, Unfit, Wanted, may_serve, may_stay};
 pub use program::{Programs, program};
@@ -53,7 +63,7 @@ pub struct Provider {
     group: Group,
     ended: oneshot::Receiver<Ended>,
     address: Address,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// Why there is no running provider.
@@ -143,7 +153,7 @@ impl Provider {
             (Ok(Ok(_)), Some(address)) if Seal::of_process(group.id()).is_ok_and(|running| running == seal) => {
                 // Nobody reads what it says, but it must not wait for that.
                 tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });
-                return Ok(Self { group, ended, address, _folder: folder });
+                return Ok(Self { group, ended, address, folder });
             }
             (Ok(Ok(_)), Some(_)) => Some(ProviderError::Changed(program.clone())),
             (Err(_), _) => Some(ProviderError::Late { program: program.clone(), deadline }),
@@ -160,13 +170,23 @@ impl Provider {
     /// How terraform finds it: its entry of `TF_REATTACH_PROVIDERS`. With `Test` terraform leaves it running when it
     /// ends; where terraform cannot reach the socket, it kills what has that id.
     pub fn reattach(&self) -> Value {
+        self.reattach_at(&self.address.socket)
+    }
+
+    /// The same by a socket that leads to it.
+    fn reattach_at(&self, socket: &Path) -> Value {
         json!({
             "Protocol": "grpc",
             "ProtocolVersion": self.address.protocol,
             "Pid": self.group.id(),
             "Test": true,
-            "Addr": {"Network": "unix", "String": self.address.socket.to_string_lossy()},
+            "Addr": {"Network": "unix", "String": socket.to_string_lossy()},
         })
+    }
+
+    /// What stands before it for one run, with a socket in its folder. There can be one at a time.
+    fn relay(&self, needs: Needs, answers: Arc<Answers>) -> io::Result<Relay> {
+        Relay::start(self.folder.0.join("relay"), self.address.socket.clone(), needs, answers)
     }
 
     /// Whether it runs.
@@ -212,15 +232,15 @@ impl Provider {
     }
 }
 
-/// The folder of one socket, into which only this user may look. It is gone when it is let go.
+/// The folder of one socket, into which only this user may look. It is gone when it is let go. What it is in belongs to
+/// this process alone.
 struct Folder(PathBuf);
 
 impl Folder {
     fn new(below: &Path) -> io::Result<Self> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path = below.join(format!("{}-{number}", std::process::id()));
-        // What is there already was left by a process that had this id before.
+        let path = below.join(COUNTER.fetch_add(1, Ordering::Relaxed).to_string());
+        // What is there already was left by somebody who is gone.
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -319,6 +339,14 @@ mod tests {
         assert_eq!(entry["Addr"]["String"], json!(own.join("plugin1").to_string_lossy()));
         assert_eq!((&entry["Test"], &entry["ProtocolVersion"]), (&json!(true), &json!(5)));
         assert!(provider.is_alive() && !provider.answers(), "a shell does not listen");
+        let relay = provider.relay(Needs::default(), Arc::default()).expect("a relay");
+        assert_eq!(relay.socket(), own.join("relay"));
+        let by_relay = provider.reattach_at(relay.socket());
+        assert_eq!(by_relay["Addr"]["String"], json!(own.join("relay").to_string_lossy()));
+        assert_eq!((&by_relay["Pid"], &by_relay["Test"]), (&entry["Pid"], &json!(true)));
+        assert!(UnixStream::connect(relay.socket()).is_ok());
+        drop(relay);
+        assert!(!own.join("relay").exists());
         let (work, renamed) = (folder.path().join("work"), folder.path().join("renamed"));
         assert!(provider.works_in(&work) && !provider.works_in(folder.path()));
         fs::rename(&work, &renamed).expect("renamed");

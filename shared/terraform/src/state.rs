@@ -14,6 +14,10 @@ pub use secrets::Secrets;
 /// The only format that this module reads; terraform has written it since 0.12.
 const FORMAT: u64 = 4;
 
+/// The most bytes that all addresses have together, without their keys: each has a copy of its resource's type and
+/// name, and long ones above many instances would make gigabytes of them.
+const MAX_ADDRESSES: usize = 32 << 20;
+
 /// What a state object holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
@@ -27,6 +31,10 @@ pub struct State {
     pub outputs: BTreeMap<String, Output>,
     /// Addresses of what it manages (`module.resource.aws_s3_bucket.it["a"]`), one for each instance.
     pub addresses: BTreeSet<String>,
+    /// Types of the resources that it manages.
+    pub managed_types: BTreeSet<String>,
+    /// Types of the data sources that were read.
+    pub data_types: BTreeSet<String>,
     /// What nobody may be shown of it.
     pub secrets: Secrets,
 }
@@ -56,6 +64,9 @@ pub enum StateError {
     /// Another format version: ask terraform (`output -json`) instead.
     #[error("the state object has format version {0}; only 4 is known")]
     Version(u64),
+    /// Its addresses would fill the memory.
+    #[error("the state object's addresses have over {} bytes", MAX_ADDRESSES)]
+    TooLong,
 }
 
 impl State {
@@ -76,7 +87,14 @@ pub fn parse(content: &[u8]) -> Result<State, StateError> {
         return Err(StateError::Version(version));
     }
     let raw: Raw = serde_json::from_slice(content).map_err(StateError::Invalid)?;
-    let addresses = raw.resources.iter().filter(|resource| resource.mode == "managed").flat_map(addresses).collect();
+    let of = |mode: &'static str| raw.resources.iter().filter(move |resource| resource.mode == mode);
+    let length = of("managed").map(Resource::addresses_length).fold(0, usize::saturating_add);
+    if length > MAX_ADDRESSES {
+        return Err(StateError::TooLong);
+    }
+    let types = |mode| of(mode).map(|resource| resource.kind.clone()).collect();
+    let (addresses, managed_types, data_types) =
+        (of("managed").flat_map(addresses).collect(), types("managed"), types("data"));
     Ok(State {
         secrets: secrets::of(&raw),
         serial: raw.serial,
@@ -84,6 +102,8 @@ pub fn parse(content: &[u8]) -> Result<State, StateError> {
         terraform_version: raw.terraform_version,
         outputs: raw.outputs,
         addresses,
+        managed_types,
+        data_types,
     })
 }
 
@@ -110,6 +130,14 @@ struct Resource {
     name: String,
     #[serde(default)]
     instances: Vec<Instance>,
+}
+
+impl Resource {
+    /// How long the addresses of all instances are together, without their keys.
+    fn addresses_length(&self) -> usize {
+        let each = self.module.as_deref().unwrap_or_default().len() + self.kind.len() + self.name.len();
+        each.saturating_mul(self.instances.len())
+    }
 }
 
 #[derive(Deserialize)]
@@ -189,6 +217,8 @@ mod tests {
             state.addresses.iter().map(String::as_str).collect::<Vec<_>>(),
             ["aws_s3_bucket.b", "module.resource.terraform_data.a[\"x\"]", "module.resource.terraform_data.a[1]"]
         );
+        assert_eq!(state.managed_types.iter().collect::<Vec<_>>(), ["aws_s3_bucket", "terraform_data"]);
+        assert_eq!(state.data_types.iter().collect::<Vec<_>>(), ["aws_region"]);
         assert_eq!(state.outputs["password"].value, json!("hunter2"));
         assert!(state.outputs["password"].sensitive && !state.outputs["id"].sensitive);
         assert!(!format!("{state:?}").contains("hunter2"));
@@ -202,6 +232,25 @@ mod tests {
         check("a\"b\\c\td\ne", r#""a\"b\\c\td\ne""#);
         check("ü/é", r#""ü/é""#);
         check("\u{7}\u{a0}", r#""\u0007\u00a0""#);
+    }
+
+    #[test]
+    fn addresses_that_would_fill_the_memory_are_not_made() {
+        let check = |resource: Value, expect: bool| {
+            let state = json!({"version": 4, "serial": 1, "resources": [resource]}).to_string();
+            let parsed = parse(state.as_bytes());
+            assert_eq!(parsed.is_ok(), expect, "{} bytes", state.len());
+            assert_eq!(matches!(parsed, Err(StateError::TooLong)), !expect, "{} bytes", state.len());
+        };
+        let long = "a".repeat(MAX_ADDRESSES / 16);
+        let of = |kind: &str, module: &str, instances: usize| {
+            let instances: Vec<Value> = (0..instances).map(|index| json!({"index_key": index})).collect();
+            json!({"mode": "managed", "module": module, "type": kind, "name": "b", "instances": instances})
+        };
+        check(of(&long, "", 15), true);
+        check(of(&long, "", 16), false);
+        check(of("a", &long, 16), false);
+        check(of("aws_iam_role", "module.resource", 50_000), true);
     }
 
     #[test]

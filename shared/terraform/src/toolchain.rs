@@ -91,6 +91,9 @@ pub enum ToolchainError {
         /// What the folder may hold, in bytes.
         room: u64,
     },
+    /// What is there is not what the manifest says, or nobody can say, and it cannot be removed: somebody uses it.
+    #[error("`{0}` is unpacked already, by another process, and cannot be verified")]
+    Changed(String),
     /// The folder cannot be read or written.
     #[error("the toolchain folder cannot be used")]
     Folder(#[source] io::Error),
@@ -104,7 +107,7 @@ impl ToolchainError {
     pub fn passes(&self) -> bool {
         match self {
             Self::Source { source, .. } => source.passes,
-            Self::Part { .. } => true,
+            Self::Part { .. } | Self::Changed(_) => true,
             Self::NoRoom { needed, room, .. } => needed <= room,
             Self::Digest { .. } | Self::Unpack { .. } | Self::Folder(_) | Self::Name(_) => false,
         }

@@ -16,6 +16,7 @@ use aws_server::{AwsServer, NEVER};
 use conductor_terraform::engine::Engine;
 use conductor_terraform::events::{Body, Changes, Diagnostic};
 use conductor_terraform::mirror::{self, MirroredProvider};
+use conductor_terraform::module::{self, Module, Needs};
 use conductor_terraform::prepared::{Identity, Prepared};
 use conductor_terraform::process::{Control, Environment, Terraform};
 use conductor_terraform::project::{
@@ -23,7 +24,8 @@ use conductor_terraform::project::{
 };
 use conductor_terraform::provider::{self, Lent, Limits, Providers, Wanted};
 use conductor_terraform::run::{self, Action, Applied, Outcome, RunRequest, UpdateRule};
-use conductor_terraform::{module, toolchain};
+use conductor_terraform::state::{self, State};
+use conductor_terraform::toolchain;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use semver::Version;
@@ -53,6 +55,16 @@ const REFUSED: &str = r#"
       key    = "key"
       source = "${path.module}/main.tf"
     }
+"#;
+
+/// The template when it names the log group no longer.
+const LET_GO: &str = r#"
+    terraform {
+      required_providers { aws = { source = "hashicorp/aws" } }
+    }
+    variable "name" { type = string }
+    data "aws_caller_identity" "me" {}
+    output "user" { value = data.aws_caller_identity.me.arn }
 "#;
 
 /// A provider of 700 MB and a terraform: one test at a time.
@@ -172,6 +184,12 @@ impl Bench {
         state
     }
 
+    /// The state as the provisioner reads it.
+    fn known_state(&self) -> Option<State> {
+        let content = fs::read(self.state_file()).ok()?;
+        Some(state::parse(&content).expect("a state"))
+    }
+
     /// As if nothing had been made.
     fn forget(&self) {
         self.aws.forget();
@@ -179,7 +197,7 @@ impl Bench {
     }
 
     /// Makes the work folder ready, as the provisioner does it, for whom this key is.
-    async fn prepare(&self, template: &[&str], name: &str, key: &str) {
+    async fn prepare(&self, template: &[&str], name: &str, key: &str) -> Module {
         let work = self.work();
         project::empty(&work).expect("emptied");
         let files = BTreeMap::from([("main.tf".to_owned(), template.concat().into_bytes())]);
@@ -219,6 +237,7 @@ impl Bench {
         let prepared =
             Prepared::ensure(&root, &identity, &configuration, &backend, &self.terraform, &mut control).await;
         prepared.expect("prepared").copy_into(&work, &backend).expect("copied");
+        module
     }
 
     async fn run(&self, terraform: &Terraform, action: Action) -> Outcome {
@@ -235,22 +254,34 @@ impl Bench {
     }
 
     /// One run with a kept provider, and the id of its process.
-    async fn kept(&self, action: Action) -> (Outcome, i32) {
+    async fn kept(&self, action: Action, needs: Option<Needs>) -> (Outcome, i32) {
         let mut lent = self.lend("dev").await;
-        let id = self.id(&mut lent);
-        let served = lent.serve(&self.terraform, &watch::channel(Control::Run).1);
+        let sees_all = needs.is_none();
+        let served = lent.serve(&self.terraform, &watch::channel(Control::Run).1, needs);
+        let (id, socket) = attached(&served);
+        assert_eq!(socket.ends_with("relay"), !sees_all);
         let outcome = self.run(&served, action).await;
         lent.after(&outcome).await.expect("kept or ended");
         (outcome, id)
     }
 
-    fn id(&self, lent: &mut Lent) -> i32 {
-        let served = lent.serve(&self.terraform, &watch::channel(Control::Run).1);
-        let attached = &served.environment.more["TF_REATTACH_PROVIDERS"];
-        let attached: Value = serde_json::from_str(attached).expect("JSON");
-        let id = attached[SOURCE]["Pid"].as_i64().expect("an id");
-        i32::try_from(id).expect("an id of a process")
+    /// The same for what template and state need.
+    async fn reduced(&self, action: Action, module: &Module) -> (Outcome, i32) {
+        let needs = Needs::of(module, self.known_state().as_ref());
+        self.kept(action, Some(needs.expect("it is known"))).await
     }
+
+    fn id(&self, lent: &mut Lent) -> i32 {
+        attached(&lent.serve(&self.terraform, &watch::channel(Control::Run).1, None)).0
+    }
+}
+
+/// The id of the provider that terraform is given, and the socket.
+fn attached(served: &Terraform) -> (i32, PathBuf) {
+    let attached: Value = serde_json::from_str(&served.environment.more["TF_REATTACH_PROVIDERS"]).expect("JSON");
+    let entry = &attached[SOURCE];
+    let (id, socket) = (entry["Pid"].as_i64().expect("an id"), entry["Addr"]["String"].as_str().expect("a socket"));
+    (i32::try_from(id).expect("an id of a process"), socket.into())
 }
 
 fn lives(id: i32) -> bool {
@@ -274,6 +305,23 @@ fn outputs(outcome: Outcome) -> BTreeMap<String, Value> {
     }
 }
 
+/// All that a run that did not fail tells.
+fn told(outcome: &Outcome) -> (String, Option<BTreeMap<String, Value>>) {
+    let outputs = match outcome {
+        Outcome::Applied(applied) => applied.outputs.clone(),
+        Outcome::WouldReplace { .. } => None,
+        other => panic!("{other:?}"),
+    };
+    (format!("{outcome:?}"), outputs)
+}
+
+fn runs_again(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Failed(failure) => provider::runs_again(&failure.diagnostics, &failure.stderr),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn errors(outcome: Outcome) -> Vec<Diagnostic> {
     match outcome {
         Outcome::Failed(failure) => failure.diagnostics,
@@ -290,16 +338,16 @@ async fn a_kept_provider_gives_the_state_the_outputs_and_the_errors_that_a_new_o
     assert_eq!(plain.0["user"], json!("arn:aws:iam::123456789012:user/KEYONE"));
     bench.forget();
     bench.prepare(&[TEMPLATE], "one", key).await;
-    let (outcome, first) = bench.kept(Action::Create).await;
+    let (outcome, first) = bench.kept(Action::Create, None).await;
     assert_eq!((outputs(outcome), bench.state()), plain);
     assert!(lives(first), "it is kept");
 
     bench.prepare(&[TEMPLATE], "one", key).await;
-    let (unchanged, second) = bench.kept(Action::Update).await;
+    let (unchanged, second) = bench.kept(Action::Update, None).await;
     assert!(matches!(unchanged, Outcome::Applied(Applied { outputs: None, .. })), "{unchanged:?}");
     assert_eq!(second, first);
     bench.prepare(&[TEMPLATE], "one", key).await;
-    let (destroyed, third) = bench.kept(Action::Destroy).await;
+    let (destroyed, third) = bench.kept(Action::Destroy, None).await;
     assert!(matches!(&destroyed, Outcome::Applied(applied) if applied.changes.destroy == 1), "{destroyed:?}");
     assert_eq!((third, bench.aws.groups()), (first, Vec::new()));
 
@@ -308,20 +356,73 @@ async fn a_kept_provider_gives_the_state_the_outputs_and_the_errors_that_a_new_o
     assert!(plain.iter().any(|error| error.summary.contains("AccessDenied")), "{plain:?}");
     bench.forget();
     bench.prepare(&[TEMPLATE, REFUSED], "two", key).await;
-    let (outcome, last) = bench.kept(Action::Create).await;
+    let (outcome, last) = bench.kept(Action::Create, None).await;
     assert_eq!(errors(outcome), plain);
     assert_eq!(last, first);
     assert!(!lives(last), "it is not kept after a failure");
 }
 
 #[tokio::test]
+async fn a_run_that_sees_the_schemas_that_it_needs_gives_what_one_gives_that_sees_all() {
+    let Some(bench) = bench().await else { return };
+    let key = "KEYONE";
+    let changed = TEMPLATE.replace("{ name = var.name }", "{\n name = var.name\n retention_in_days = 7\n}");
+    let steps = [(TEMPLATE, Action::Create), (changed.as_str(), Action::Update), (LET_GO, Action::Update)];
+    let mut plain = Vec::new();
+    for (template, action) in steps {
+        bench.prepare(&[template], "one", key).await;
+        plain.push((told(&bench.run(&bench.terraform, action).await), bench.state()));
+    }
+    assert!(plain[1].0.0.contains("change: 1") && plain[2].0.0.starts_with("WouldReplace"), "{plain:?}");
+    bench.forget();
+
+    let mut ids = BTreeSet::new();
+    for ((template, action), expect) in steps.into_iter().zip(plain) {
+        let module = bench.prepare(&[template], "one", key).await;
+        let (outcome, id) = bench.reduced(action, &module).await;
+        assert_eq!((told(&outcome), bench.state()), expect);
+        ids.insert(id);
+    }
+    let module = bench.prepare(&[LET_GO], "one", key).await;
+    let (destroyed, id) = bench.reduced(Action::Destroy, &module).await;
+    ids.insert(id);
+    assert!(matches!(&destroyed, Outcome::Applied(applied) if applied.changes.destroy == 1), "{destroyed:?}");
+    assert_eq!((bench.aws.groups(), ids.len()), (Vec::new(), 1), "one process has served all");
+
+    bench.prepare(&[TEMPLATE, REFUSED], "two", key).await;
+    let plain = errors(bench.run(&bench.terraform, Action::Create).await);
+    bench.forget();
+    let module = bench.prepare(&[TEMPLATE, REFUSED], "two", key).await;
+    let outcome = bench.reduced(Action::Create, &module).await.0;
+    assert!(!runs_again(&outcome), "{outcome:?}");
+    assert_eq!(errors(outcome), plain);
+}
+
+#[tokio::test]
+async fn a_schema_that_was_left_out_makes_terraform_run_again() {
+    let Some(bench) = bench().await else { return };
+    bench.prepare(&[TEMPLATE], "one", "KEYONE").await;
+    let (outcome, first) = bench.kept(Action::Create, Some(Needs::default())).await;
+    assert!(runs_again(&outcome), "{outcome:?}");
+    assert!(bench.aws.groups().is_empty() && !lives(first));
+
+    let module = bench.prepare(&[TEMPLATE], "one", "KEYONE").await;
+    let (created, _) = bench.reduced(Action::Create, &module).await;
+    assert_eq!(outputs(created)["user"], json!("arn:aws:iam::123456789012:user/KEYONE"));
+    let module = bench.prepare(&[LET_GO], "one", "KEYONE").await;
+    let outcome = bench.kept(Action::Update, Needs::of(&module, None)).await.0;
+    assert!(runs_again(&outcome), "{outcome:?}");
+    assert_eq!(bench.aws.groups(), ["one"]);
+}
+
+#[tokio::test]
 async fn keys_are_read_anew_by_each_run() {
     let Some(bench) = bench().await else { return };
     bench.prepare(&[TEMPLATE], "one", "KEYONE").await;
-    let (created, first) = bench.kept(Action::Create).await;
+    let (created, first) = bench.kept(Action::Create, None).await;
     assert_eq!(outputs(created)["user"], json!("arn:aws:iam::123456789012:user/KEYONE"));
     bench.prepare(&[TEMPLATE], "one", "KEYTWO").await;
-    let (updated, second) = bench.kept(Action::Update).await;
+    let (updated, second) = bench.kept(Action::Update, None).await;
     assert_eq!(outputs(updated)["user"], json!("arn:aws:iam::123456789012:user/KEYTWO"));
     assert_eq!(first, second, "the same process");
     bench.providers.end().await.expect("ended");
@@ -331,18 +432,17 @@ async fn keys_are_read_anew_by_each_run() {
 #[tokio::test]
 async fn a_provider_that_was_lost_is_done_without() {
     let Some(bench) = bench().await else { return };
-    bench.prepare(&[TEMPLATE], "one", "KEYONE").await;
-    let mut lent = bench.lend("dev").await;
-    let id = bench.id(&mut lent);
-    let served = lent.serve(&bench.terraform, &watch::channel(Control::Run).1);
-    kill(Pid::from_raw(id), Signal::SIGKILL).expect("killed");
-    is_gone(id).await;
-    let outcome = bench.run(&served, Action::Create).await;
-    match &outcome {
-        Outcome::Failed(failure) => assert!(provider::runs_again(&failure.diagnostics, &failure.stderr), "{failure:?}"),
-        other => panic!("{other:?}"),
+    let module = bench.prepare(&[TEMPLATE], "one", "KEYONE").await;
+    for needs in [None, Needs::of(&module, None)] {
+        let mut lent = bench.lend("dev").await;
+        let id = bench.id(&mut lent);
+        let served = lent.serve(&bench.terraform, &watch::channel(Control::Run).1, needs);
+        kill(Pid::from_raw(id), Signal::SIGKILL).expect("killed");
+        is_gone(id).await;
+        let outcome = bench.run(&served, Action::Create).await;
+        assert!(runs_again(&outcome), "{outcome:?}");
+        lent.after(&outcome).await.expect("nothing of it is left");
     }
-    lent.after(&outcome).await.expect("nothing of it is left");
     let made = outputs(bench.run(&bench.terraform, Action::Create).await);
     assert_eq!(made["user"], json!("arn:aws:iam::123456789012:user/KEYONE"));
 }
@@ -354,7 +454,7 @@ async fn what_kills_terraform_kills_the_provider() {
     let mut lent = bench.lend("dev").await;
     let (tell, told) = watch::channel(Control::Run);
     let id = bench.id(&mut lent);
-    let served = lent.serve(&bench.terraform, &told);
+    let served = lent.serve(&bench.terraform, &told, None);
     let (work, rule, lock_timeout) = (bench.work(), UpdateRule::default(), Duration::ZERO);
     let request = RunRequest { terraform: &served, work: &work, action: Action::Create, rule, lock_timeout };
     let address = "module.resource.aws_cloudwatch_log_group.it";

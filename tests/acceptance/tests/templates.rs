@@ -1,6 +1,6 @@
 //! Resource templates: published once, immutable, and what their versions mean for resources.
 
-use conductor_acceptance::{Stack, TINY, template_zip, unique};
+use conductor_acceptance::{Stack, TINY, sdk_config, template_zip, unique};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -72,6 +72,23 @@ async fn a_published_version_is_immutable() {
     other.is_problem(409, "template_version_exists");
     let kept = stack.get(&format!("/v1/resource-templates/{name}/versions/1.0.0")).await.expect(200);
     assert_eq!(kept.body["sha256"], first.body["sha256"]);
+}
+
+#[tokio::test]
+async fn what_was_not_published_is_not_run() {
+    let stack = Stack::load();
+    let (environment, name) = (stack.environment().await, unique("type"));
+    // Archives lie under their digest: this one is nobody else's.
+    let published = stack.publish(&name, "1.0.0", &[("main.tf", version(&name).as_str())]).await.expect(201);
+    let config = aws_sdk_s3::config::Builder::from(&sdk_config(&stack)).force_path_style(true).build();
+    let put = aws_sdk_s3::Client::from_conf(config).put_object().bucket(stack.value("artifactBucket"));
+    let planted = template_zip(&[("main.tf", version("planted").as_str())]);
+    let put = put.key(format!("templates/{}.zip", published.text("sha256"))).body(planted.into());
+    put.send().await.expect("the archive is replaced");
+    let score = format!("resources: {{one: {{type: {name}, params: {{text: hello}}}}}}");
+    let failed = stack.run(&unique("app"), &environment, &score).await.failed("template_invalid");
+    let detail = failed.operation("one")["error"]["detail"].as_str().expect("a detail");
+    assert!(detail.contains("is not what was published"), "{detail}");
 }
 
 #[tokio::test]

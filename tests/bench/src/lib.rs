@@ -21,6 +21,7 @@ mod queue;
 mod report;
 mod row;
 mod rows;
+mod share;
 mod world;
 
 use std::panic::AssertUnwindSafe;

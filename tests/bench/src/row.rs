@@ -13,13 +13,16 @@ pub enum Goal {
     AtMost(f64),
     /// This or more.
     AtLeast(f64),
+    /// Anything: it is to be known.
+    None,
 }
 
 impl Goal {
-    fn is_met(self, value: f64) -> bool {
+    fn is_met(self, value: f64) -> Option<bool> {
         match self {
-            Self::AtMost(most) => value <= most,
-            Self::AtLeast(least) => value >= least,
+            Self::AtMost(most) => Some(value <= most),
+            Self::AtLeast(least) => Some(value >= least),
+            Self::None => None,
         }
     }
 }
@@ -29,6 +32,7 @@ impl fmt::Display for Goal {
         match self {
             Self::AtMost(most) => write!(f, "≤ {most}"),
             Self::AtLeast(least) => write!(f, "≥ {least}"),
+            Self::None => f.write_str("–"),
         }
     }
 }
@@ -79,7 +83,7 @@ impl Line {
             p99: Some(rounded(samples.percentile(99))),
             pairs: samples.count(),
             goal: self.goal.to_string(),
-            met: Some(self.goal.is_met(value)),
+            met: self.goal.is_met(value),
             note: None,
         }
     }
@@ -168,6 +172,8 @@ mod tests {
         assert_eq!((worst.value, worst.met), (Some(9.0), Some(false)));
         let fast = Line::new("simulation", "schedules/s", Goal::AtLeast(1000.0)).is(1234.5);
         assert_eq!((fast.value, fast.goal.as_str(), fast.met), (Some(1235.0), "≥ 1000", Some(true)));
+        let known = Line::new("1,024 MB", "s", Goal::None).is(2.0);
+        assert_eq!((known.value, known.goal.as_str(), known.met), (Some(2.0), "–", None));
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! The suite: each promise is a function over a fixture, and a test on each emulator.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 use conductor_contract::{Fixture, on_dynoxide, on_ministack};
 use conductor_domain::application::Application;
-use conductor_domain::ids::{DeploymentId, GenericUuid};
+use conductor_domain::ids::{DeploymentId, GenericUuid, TokenId};
 use conductor_domain::lane::{LaneKey, LanePlace};
 use conductor_domain::name::{ApplicationName, OrganisationName};
 use conductor_domain::operation::Lease;
+use conductor_domain::principal::{Principal, PrincipalKind};
+use conductor_domain::token::{Token, TokenKind};
 use conductor_engine::port::{Change, CommitError, DUE_SHARDS, Expect, Records, StoreError, Version};
-use conductor_engine::{Entity, Item, Listing, Open, Record, Set};
+use conductor_engine::{Entity, Item, Listing, Open, Record, Set, TokenRoll};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -41,6 +43,7 @@ promises! {
     lists_for_people_are_newest_first;
     what_is_due_is_found_until_it_is_postponed;
     a_record_of_a_later_release_is_refused;
+    tokens_are_forgotten_when_they_end_and_a_browsers_are_listed_apart;
 }
 
 fn organisation() -> Result<OrganisationName> {
@@ -252,21 +255,7 @@ mod promise {
     pub async fn what_is_due_is_found_until_it_is_postponed(fixture: Fixture) -> Result<()> {
         let organisation = organisation()?;
         let now: Timestamp = "2026-01-01T00:00:00Z".parse()?;
-        let lease = Lease {
-            deployment: id(),
-            operation: 1,
-            epoch: 1,
-            worker: "w".to_owned(),
-            heartbeat_at: now,
-            expires_at: now,
-            terraform_started_at: None,
-            terraform_ended_at: None,
-            dead_after: None,
-            begun: Vec::new(),
-            replaced: Vec::new(),
-            unstored: Vec::new(),
-            stop: None,
-        };
+        let lease = Lease::new(id(), 1, 1, "w", now, now);
         let first = version();
         fixture.table.commit(&organisation, vec![put(lease.clone(), Expect::Absent, first.clone())]).await?;
         ensure!(due(&fixture, now - SignedDuration::from_secs(1)).await?.is_empty());
@@ -300,6 +289,48 @@ mod promise {
             let read = fixture.table.get_many(&organisation, &[record.item()]).await;
             ensure!(read.is_ok() == readable, "{schema}: {read:?}");
         }
+        Ok(())
+    }
+
+    pub async fn tokens_are_forgotten_when_they_end_and_a_browsers_are_listed_apart(fixture: Fixture) -> Result<()> {
+        let organisation = organisation()?;
+        let ends: Timestamp = "2026-01-01T00:00:00Z".parse()?;
+        let principal = Principal {
+            id: "token:ci".to_owned(),
+            kind: PrincipalKind::Token,
+            organisation: organisation.clone(),
+            roles: vec!["deployer:staging".parse()?, "viewer".parse()?],
+        };
+        let token = |kind| Token {
+            id: TokenId::from_untyped_uuid(Uuid::now_v7()),
+            kind,
+            name: "ci".to_owned(),
+            hash: "00".repeat(32),
+            principal: principal.clone(),
+            created_by: "local".to_owned(),
+            created_at: ends - SignedDuration::from_hours(1),
+            expires_at: ends,
+            last_used_at: None,
+        };
+        let (service, session) = (token(TokenKind::Service), token(TokenKind::Session));
+        let roll = TokenRoll { tokens: [(service.id, ends)].into() };
+        let changes = vec![create(service.clone()), create(session.clone()), create(roll.clone())];
+        fixture.table.commit(&organisation, changes).await?;
+        for (listing, token) in [(Listing::Tokens, &service), (Listing::Sessions, &session)] {
+            let list = fixture.table.listing(&organisation, &listing, None, 10).await?;
+            let listed: Vec<Item> = list.records.iter().map(|read| read.value.item()).collect();
+            ensure!(listed == [token.item()], "{listing:?}: {listed:?}");
+        }
+        for token in [service, session] {
+            let key = AttributeValue::S(format!("acme#TOKEN#{}", token.id));
+            let request = fixture.dynamodb.get_item().table_name(&fixture.name).key("pk", key);
+            let row = request.key("sk", AttributeValue::S("META".to_owned())).send().await?.item.context("its row")?;
+            ensure!(row.get("ttl") == Some(&AttributeValue::N(ends.as_second().to_string())), "{row:?}");
+            let read = one(&fixture, token.item()).await?.map(|(record, _)| record);
+            ensure!(read == Some(token.into_record()), "{read:?}");
+        }
+        let read = one(&fixture, Item::TokenRoll).await?.map(|(record, _)| record);
+        ensure!(read == Some(roll.into_record()), "{read:?}");
         Ok(())
     }
 }

@@ -28,12 +28,14 @@ struct Process {
 impl Running {
     /// The terraform of an operation, if there is one and a provisioner is its parent.
     pub fn of(operation: &str) -> Option<Self> {
-        let leads = |process: &Process| process.pid == process.group && is_of(&process.folder, operation);
-        let terraform = processes().into_iter().find(leads)?;
-        let name = fs::read_to_string(format!("/proc/{}/comm", terraform.parent)).ok()?;
+        // A provider that is kept works in the same folder.
+        let leads = |process: &Process| {
+            process.pid == process.group && name(process.pid).is_some_and(|name| name == "terraform")
+        };
+        let terraform = processes().into_iter().find(|process| is_of(&process.folder, operation) && leads(process))?;
         let Process { pid, parent, folder, .. } = terraform;
         let running = Self { terraform: Pid::from_raw(pid), provisioner: Pid::from_raw(parent), folder };
-        (name.trim() == "bootstrap").then_some(running)
+        (name(parent)? == "bootstrap").then_some(running)
     }
 
     /// Its work folder.
@@ -75,6 +77,11 @@ impl Running {
     }
 }
 
+/// The name of a process's program.
+fn name(pid: i32) -> Option<String> {
+    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
+}
+
 /// Whoever is gone already needs no signal.
 fn sent(result: nix::Result<()>) {
     match result {
@@ -83,18 +90,15 @@ fn sent(result: nix::Result<()>) {
     }
 }
 
-/// The operations that processes of this machine work on.
-pub(crate) fn operations_at_work() -> Vec<String> {
-    let folders = processes().into_iter().map(|process| process.folder);
-    folders.filter_map(|folder| Some(name_of(&folder)?.rsplit_once('-')?.0.to_owned())).collect()
+/// Where processes of this machine work for operations.
+pub(crate) fn work_folders() -> Vec<PathBuf> {
+    processes().into_iter().map(|process| process.folder).collect()
 }
 
-fn is_of(folder: &Path, operation: &str) -> bool {
-    name_of(folder).and_then(|name| name.rsplit_once('-')).is_some_and(|(of, _)| of == operation)
-}
-
-fn name_of(folder: &Path) -> Option<&str> {
-    folder.file_name()?.to_str()
+/// Whether this is the work folder of an operation: the end of its id, and the epoch.
+pub(crate) fn is_of(folder: &Path, operation: &str) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str()?.rsplit_once('-'));
+    name.is_some_and(|(of, _)| !of.is_empty() && operation.ends_with(of))
 }
 
 /// The processes in work folders.
@@ -106,7 +110,7 @@ fn processes() -> Vec<Process> {
 
 fn process(pid: i32) -> Option<Process> {
     let folder = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-    folder.parent().filter(|parent| parent.ends_with("conductor/work"))?;
+    folder.parent()?.parent().filter(|parent| parent.ends_with("conductor/work"))?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold anything; after it come the state, the parent and the group.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);

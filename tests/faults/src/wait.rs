@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::Faults;
 
 /// How long anything may take: a dead run is waited for one and a half minutes.
-const DEADLINE: Duration = Duration::from_secs(240);
+const DEADLINE: Duration = Duration::from_secs(400);
 /// How often files and processes are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often the API is asked: many tests wait at once.

@@ -20,7 +20,7 @@ const REQUESTS: usize = 32;
 /// Sweepers at once.
 const SWEEPERS: usize = 10;
 /// How long all may take.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(600);
 /// How often is looked, and swept.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 

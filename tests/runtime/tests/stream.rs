@@ -168,6 +168,11 @@ fn tick(line: &Value) -> Option<(usize, u128)> {
 
 /// An instance of the function, which waits for its first event.
 async fn instance(stack: &Stack) -> Function {
+    instance_with(stack, &[]).await
+}
+
+/// The same, with other variables than the stack's.
+async fn instance_with(stack: &Stack, others: &[(&str, &str)]) -> Function {
     let mut variables = Functions::of(stack).variables(stack.function("stream")).await;
     let own = [
         ("AWS_REGION", stack.value("region")),
@@ -175,7 +180,8 @@ async fn instance(stack: &Stack) -> Function {
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
     ];
-    variables.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let all = own.iter().chain(others);
+    variables.extend(all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let function = Function::start(&checkout().join("target/lambda/api/bootstrap"), &variables).await;
     function.first_poll().await;
     function
@@ -246,6 +252,31 @@ async fn an_answer_ends_before_the_functions_deadline_and_the_next_one_goes_on()
     }
     assert!(answers > 2, "{answers} answers");
     read.has_all(&running.page().await);
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_is_revoked_and_goes_on_for_nobody() {
+    let stack = Stack::load();
+    let function = instance_with(&stack, &[("AUTHENTICATION", "token")]).await;
+    let made = stack.post("/v1/tokens", &json!({"name": unique("reader"), "roles": ["viewer"]})).await.expect(201);
+    let authorization = format!("Bearer {}", made.text("token"));
+    let running = Running::start(stack, SLOW, "{seconds: 180}").await;
+    let headers = [("accept", "text/event-stream"), ("authorization", authorization.as_str())];
+    let mut read = Read::default();
+    let mut events = Events::of(running.ask(&function, &headers, "level=error", 2 * LONG).await);
+    // Each comes after 15 s, so it has been asked by now who reads.
+    read.until(&mut events, |read| read.comments >= 3).await;
+    assert_eq!((read.retry, &read.ended), (None, &None));
+
+    running.stack.delete(&format!("/v1/tokens/{}", made.text("id"))).await.expect(204);
+    let revoked = Instant::now();
+    read.until(&mut events, |_| false).await;
+    assert_eq!((read.retry, &read.ended), (Some(5_000), &None));
+    assert!(revoked.elapsed() < Duration::from_secs(60), "it went on for {:?}", revoked.elapsed());
+    let answer = running.ask(&function, &headers, "level=error", LONG).await;
+    assert_eq!(answer.status(), 401);
+    running.stack.post(&format!("/v1/deployments/{}/cancel", running.id), &json!({})).await.expect(202);
+    running.stack.finished(&running.id).await;
 }
 
 #[tokio::test]

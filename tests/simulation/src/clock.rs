@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use conductor_domain::token::SECRET_BYTES;
 use conductor_engine::port::Clock;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -66,6 +67,13 @@ impl Clock for Port {
     fn chance(&self) -> f64 {
         let mut core = self.core();
         if core.scripted { 0.5 } else { core.chance.unit() }
+    }
+
+    /// Of this fresh id: nobody here tries to guess.
+    fn secret(&self) -> [u8; SECRET_BYTES] {
+        let mut secret = [0; SECRET_BYTES];
+        secret[..16].copy_from_slice(self.fresh_id().as_bytes());
+        secret
     }
 }
 

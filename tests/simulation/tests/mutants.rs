@@ -38,7 +38,7 @@ mutants! {
         "one_writer_of_a_state" "terraform_starts_under_its_lease";
     a_report_without_a_lease ReportWithoutLease:
         "only_the_holder_moves_a_running_operation" "leases_mirror_running_operations" "reservations_have_an_owner"
-        "final_statuses_stay" "epochs_grow" "terraform_starts_under_its_lease";
+        "final_statuses_stay" "epochs_grow" "terraform_starts_under_its_lease" "one_writer_of_a_state";
     a_late_fence LateFence:
         "terraform_stops_with_its_lease";
     a_consumer_without_its_resource ConsumerWithoutResource:

@@ -27,7 +27,8 @@ use crate::problem::Refused;
 /// Events on a page.
 const ON_A_PAGE: u32 = 100;
 /// The kinds of records that have a trail.
-const NOUNS: [&str; 6] = ["deployment", "resource", "environment", "application", "template", "pool"];
+const NOUNS: [&str; 8] =
+    ["deployment", "resource", "environment", "application", "template", "pool", "policy", "token"];
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/audit", get(list))

@@ -160,8 +160,11 @@ fn settings(environment: &Environment, now: Timestamp) -> Markup {
     let text = |found: Option<&str>, otherwise: &str| html! { (found.unwrap_or(otherwise)) };
     let role = html! {
         @if let Some(credentials) = credentials {
-            code { (credentials.role_arn) }
-            @if credentials.external_id.is_some() { " with an external id" }
+            @if let Some(role) = &credentials.role_arn {
+                code { (role) }
+                @if credentials.external_id.is_some() { " with an external id" }
+            } @else { "none" }
+            @if let Some(secret) = &credentials.secret_arn { ", variables from the secret " code { (secret) } }
         } @else {
             "the stack's own"
         }

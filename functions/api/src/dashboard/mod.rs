@@ -11,6 +11,7 @@ mod deployments;
 mod environment;
 mod environments;
 mod graph;
+mod login;
 mod overview;
 mod page;
 mod pools;
@@ -18,6 +19,8 @@ pub mod problem;
 mod resource;
 mod resources;
 mod templates;
+
+pub use page::{Unframed, framed};
 
 use axum::Router;
 use axum::response::Response;
@@ -31,6 +34,7 @@ use crate::problem::Refused;
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/assets/{version}/{file}", get(asset))
+        .merge(login::routes())
         .merge(overview::routes())
         .merge(deployments::routes())
         .merge(deployment::routes())

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use conductor_domain::Code;
+use conductor_domain::principal::{Principal, PrincipalKind};
 use conductor_engine::port::Clock;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
@@ -15,6 +16,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
+use crate::auth::Authentication;
 use crate::problem::Refused;
 use crate::routes::link;
 
@@ -65,7 +67,7 @@ const SECTIONS: [(Section, &str, &str); 6] = [
 
 /// A page.
 pub(super) struct Page<'a> {
-    /// For its links.
+    /// For the time.
     pub app: &'a App,
     /// What the browser's tab says.
     pub title: &'a str,
@@ -77,10 +79,29 @@ pub(super) struct Page<'a> {
     pub body: Markup,
 }
 
+/// A page on its way out. Its frame is added by [`crate::app`]'s outermost layer, which knows who asked.
+#[derive(Clone)]
+pub struct Unframed {
+    title: String,
+    section: Section,
+    now: Option<Timestamp>,
+    body: Markup,
+}
+
 /// The page as an answer.
 pub(super) fn render(page: Page<'_>) -> Response {
     let Page { app, title, section, live, body } = page;
-    answer(StatusCode::OK, document(app, title, Some(section), live, &body))
+    let now = live.then(|| app.engine.clock.now());
+    let mut response = Response::default();
+    response.extensions_mut().insert(Unframed { title: title.to_owned(), section, now, body });
+    response
+}
+
+/// The page in its frame.
+pub fn framed(app: &App, page: Unframed, who: Option<&Principal>) -> Response {
+    let Unframed { title, section, now, body } = page;
+    let frame = Frame { section: Some(section), now, who, ..Frame::new(&title) };
+    answer(StatusCode::OK, document(app, frame, &body))
 }
 
 /// A document as an answer, with what keeps a browser from doing more with it than we mean.
@@ -93,20 +114,38 @@ pub(super) fn answer(status: StatusCode, document: Markup) -> Response {
     (status, headers, document.into_string()).into_response()
 }
 
-/// A body in its frame. Where no section is given, the navigation marks none.
-pub(super) fn document(app: &App, title: &str, section: Option<Section>, live: bool, body: &Markup) -> Markup {
-    let to = |path: &str| href(app, path);
-    frame(title, section, live.then(|| app.engine.clock.now()), &to, body)
+/// What stands around a body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'a> {
+    /// What the browser's tab says.
+    pub title: &'a str,
+    /// What the navigation marks, if anything.
+    pub section: Option<Section>,
+    /// The time, where the page is to be brought up to date while it is open.
+    pub now: Option<Timestamp>,
+    /// Who asked, if that is known.
+    pub who: Option<&'a Principal>,
+    /// Where the browser goes on by itself.
+    pub onward: Option<&'a str>,
 }
 
-/// `live`: the time, where the page is to be brought up to date while it is open.
-fn frame(
-    title: &str,
-    section: Option<Section>,
-    live: Option<Timestamp>,
-    to: &dyn Fn(&str) -> String,
-    body: &Markup,
-) -> Markup {
+impl<'a> Frame<'a> {
+    /// With a title, and nothing else.
+    pub(super) fn new(title: &'a str) -> Self {
+        Self { title, section: None, now: None, who: None, onward: None }
+    }
+}
+
+/// A body in its frame.
+pub(super) fn document(app: &App, frame: Frame<'_>, body: &Markup) -> Markup {
+    let to = |path: &str| href(app, path);
+    let is_open = app.config.authentication == Authentication::Open;
+    around(frame, is_open, &to, body)
+}
+
+/// `is_open`: whoever reaches the page is an administrator.
+fn around(frame: Frame<'_>, is_open: bool, to: &dyn Fn(&str) -> String, body: &Markup) -> Markup {
+    let Frame { title, section, now, who, onward } = frame;
     let version = VERSION.as_str();
     html! {
         (DOCTYPE)
@@ -115,6 +154,9 @@ fn frame(
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                @if let Some(path) = onward {
+                    meta http-equiv="refresh" content={ "0; url=" (to(path)) };
+                }
                 title { (title) " · Conductor" }
                 link rel="icon" href=(ICON);
                 link rel="stylesheet" href=(to(&format!("/assets/{version}/app.css")));
@@ -130,9 +172,25 @@ fn frame(
                         }
                     }
                     span.freshness #freshness role="status" {}
+                    @if let Some(who) = who { (signed_in(who, to)) }
                 }
-                main #main tabindex="-1" data-live[live.is_some()] data-now=[live] { (body) }
+                @if is_open {
+                    p.open role="note" { strong { "open:" } " everyone who reaches this address is an administrator" }
+                }
+                main #main tabindex="-1" data-live[now.is_some()] data-now=[now] { (body) }
             }
+        }
+    }
+}
+
+/// Who asked; who has signed in can sign out.
+fn signed_in(who: &Principal, to: &dyn Fn(&str) -> String) -> Markup {
+    // The provider is the same for all.
+    let name = who.id.split_once('|').map_or(who.id.as_str(), |(_, subject)| subject);
+    html! {
+        span.who title=(who.id) { (name) }
+        @if who.kind == PrincipalKind::Oidc {
+            form.sign-out method="post" action=(to("/logout")) { button { "Sign out" } }
         }
     }
 }
@@ -302,9 +360,43 @@ mod tests {
 
     use super::*;
 
-    fn framed(section: Option<Section>, live: Option<Timestamp>) -> String {
+    fn framed_as(frame: Frame<'_>, is_open: bool) -> String {
         let body = html! { h1 { "x" } };
-        frame("\"'><script>", section, live, &|path| format!("/live{path}"), &body).into_string()
+        around(frame, is_open, &|path| format!("/live{path}"), &body).into_string()
+    }
+
+    fn framed(section: Option<Section>, now: Option<Timestamp>) -> String {
+        framed_as(Frame { section, now, ..Frame::new("\"'><script>") }, false)
+    }
+
+    fn principal(id: &str, kind: PrincipalKind) -> Principal {
+        Principal { id: id.to_owned(), kind, organisation: "home".parse().expect("a name"), roles: Vec::new() }
+    }
+
+    #[test]
+    fn who_has_signed_in_is_named_and_can_sign_out() {
+        let page = |who: &Principal| framed_as(Frame { who: Some(who), ..Frame::new("x") }, false);
+        let user = page(&principal("https://idp.example|<ada|7>", PrincipalKind::Oidc));
+        assert!(user.contains("title=\"https://idp.example|&lt;ada|7&gt;\">&lt;ada|7&gt;</span>"), "{user}");
+        assert!(user.contains("<form class=\"sign-out\" method=\"post\" action=\"/live/logout\">"), "{user}");
+        let local = page(&principal("local", PrincipalKind::Local));
+        assert!(local.contains(">local</span>") && !local.contains("/logout"), "{local}");
+        let nobody = framed(None, None);
+        assert!(!nobody.contains("class=\"who\"") && !nobody.contains("/logout"), "{nobody}");
+    }
+
+    #[test]
+    fn a_stack_that_is_open_says_so_on_every_page() {
+        let said = |is_open: bool| framed_as(Frame::new("x"), is_open).contains("is an administrator");
+        assert_eq!((said(true), said(false)), (true, false));
+    }
+
+    #[test]
+    fn a_browser_goes_on_where_it_is_told_to() {
+        let onward = |path| framed_as(Frame { onward: path, ..Frame::new("x") }, false);
+        let page = onward(Some("/a?b=\"c"));
+        assert!(page.contains("<meta http-equiv=\"refresh\" content=\"0; url=/live/a?b=&quot;c\">"), "{page}");
+        assert!(!onward(None).contains("refresh"));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use conductor_domain::Refusal;
+use conductor_domain::principal::Principal;
 use maud::{Markup, html};
 
-use super::page::{answer, document, href};
+use super::page::{Frame, answer, document, href};
 use crate::app::App;
 use crate::problem::Refused;
 
@@ -16,10 +17,10 @@ pub fn is_for_people(method: &Method, path: &str, headers: &HeaderMap) -> bool {
 }
 
 /// A refusal as a page.
-pub fn page(app: &App, Refused(refusal): Refused, request_id: &str) -> Response {
+pub fn page(app: &App, Refused(refusal): Refused, request_id: &str, who: Option<&Principal>) -> Response {
     let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = body(&refusal, request_id, &href(app, "/"));
-    answer(status, document(app, refusal.code.title(), None, false, &body))
+    answer(status, document(app, Frame { who, ..Frame::new(refusal.code.title()) }, &body))
 }
 
 fn body(refusal: &Refusal, request_id: &str, start: &str) -> Markup {

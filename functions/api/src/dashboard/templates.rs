@@ -8,6 +8,7 @@ use axum::response::Response;
 use axum::routing::get;
 use conductor_domain::Code;
 use conductor_domain::operation::Limits;
+use conductor_domain::template::policy::Finding;
 use conductor_domain::template::{Input, Output, ProviderNeed, Template, TemplateName, TemplateVersion, ValueType};
 use conductor_engine::port::Clock;
 use jiff::Timestamp;
@@ -174,6 +175,9 @@ fn details(version: &TemplateVersion, now: Timestamp) -> Markup {
     let interface = &version.interface;
     html! {
         section { h2 { "Version " (version.version) } (settings(version, now)) }
+        @if !version.findings.is_empty() {
+            section { h2 { "Findings" } (findings(&version.findings)) }
+        }
         section { h2 { "Inputs" } (rows(&["Input", "Type", "Rules", "Description"], interface.inputs.iter(), input)) }
         section { h2 { "Outputs" } (rows(&["Output", "Rules", "Description"], interface.outputs.iter(), output)) }
         section { h2 { "Providers" } (rows(&["Provider", "Source", "Version"], interface.providers.iter(), provider)) }
@@ -184,6 +188,7 @@ fn settings(version: &TemplateVersion, now: Timestamp) -> Markup {
     let Limits { attempts, running_minutes, waiting_minutes } = version.limits;
     let limits = format!("{attempts} attempts, {running_minutes} min of running, {waiting_minutes} min of waiting");
     let last = if version.retain { "they stay" } else { "they are destroyed, unless the file says otherwise" };
+    let after = if version.untrusted { "the process ends: it is not trusted" } else { "others run there" };
     let constraint = if version.engine_version.is_empty() { "any version" } else { version.engine_version.as_str() };
     facts(vec![
         ("State", badge(version.state)),
@@ -193,8 +198,43 @@ fn settings(version: &TemplateVersion, now: Timestamp) -> Markup {
         ("Run by", html! { (words(version.executor)) }),
         ("Limits of an operation", html! { (limits) }),
         ("When the last consumer of its resources leaves", html! { (last) }),
+        ("AWS services that it reaches", services(&version.services)),
+        ("After its run", html! { (after) }),
         ("Published", html! { (when(version.created_at, now)) " by " (version.created_by) }),
     ])
+}
+
+fn services(services: &[String]) -> Markup {
+    html! {
+        @if services.is_empty() {
+            "all that the environment's role may"
+        } @else {
+            @for (index, service) in services.iter().enumerate() { @if index > 0 { ", " } code { (service) } }
+        }
+    }
+}
+
+/// What the policy warned of when the version was published.
+fn findings(findings: &[Finding]) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                caption { "What the organisation's policy warned of when it was published" }
+                thead {
+                    tr { th scope="col" { "Where" } th scope="col" { "Rule" } th scope="col" { "Finding" } }
+                }
+                tbody {
+                    @for finding in findings {
+                        tr {
+                            th scope="row" { code { (finding.file) ":" (finding.line) } }
+                            td { (words(finding.rule)) }
+                            td { (finding.detail) }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A table with a row for each name.
@@ -290,6 +330,7 @@ fn constraint(found: &ValueType) -> String {
 pub(super) mod tests {
     use std::collections::BTreeMap;
 
+    use conductor_domain::template::policy::{Rule, Verdict};
     use conductor_domain::template::{Interface, TemplateState};
     use serde_json::json;
 
@@ -329,6 +370,39 @@ pub(super) mod tests {
         let provider = ProviderNeed { source: HOSTILE.to_owned(), version: String::new() };
         let providers = BTreeMap::from([("aws".to_owned(), provider)]);
         assert_escaped(&with(Interface { providers, ..Interface::default() }));
+        assert_escaped(&page(TemplateVersion { services: vec![HOSTILE.to_owned()], ..plain() }));
+        let finding = |file: &str, detail: &str| Finding {
+            rule: Rule::HttpData,
+            action: Verdict::Warn,
+            file: file.to_owned(),
+            line: 7,
+            detail: detail.to_owned(),
+        };
+        assert_escaped(&page(TemplateVersion { findings: vec![finding(HOSTILE, "x")], ..plain() }));
+        assert_escaped(&page(TemplateVersion { findings: vec![finding("x", HOSTILE)], ..plain() }));
+    }
+
+    #[test]
+    fn what_the_policy_warned_of_and_how_far_a_version_is_trusted_is_shown() {
+        let check = |version: TemplateVersion, shown: &[&str], not: &[&str]| {
+            let page = page(version).into_string();
+            assert!(shown.iter().all(|text| page.contains(text)), "{shown:?}: {page}");
+            assert!(!not.iter().any(|text| page.contains(text)), "{not:?}: {page}");
+        };
+        let plain = || version("postgres", json!({}));
+        check(plain(), &["all that the environment's role may", "others run there"], &["Findings", "is not trusted"]);
+        let services = vec!["rds".to_owned(), "kms".to_owned()];
+        let findings = vec![Finding {
+            rule: Rule::HttpData,
+            action: Verdict::Warn,
+            file: "main.tf".to_owned(),
+            line: 7,
+            detail: "it asks a server".to_owned(),
+        }];
+        let marked = TemplateVersion { services, untrusted: true, findings, ..plain() };
+        let shown =
+            ["<code>rds</code>, <code>kms</code>", "is not trusted", "main.tf:7", "Http data", "it asks a server"];
+        check(marked, &shown, &["all that the environment's role may"]);
     }
 
     #[test]

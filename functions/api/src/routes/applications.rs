@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ListOf, PageQuery, accepted, etag, location, split};
+use super::{ListOf, PageQuery, etag, location, recorded, split};
 use crate::app::App;
 use crate::extract::{Asked, Asking, IfMatch, Named, limit};
 use crate::problem::{Problem, Refused};
@@ -24,7 +24,7 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// All applications.
 #[utoipa::path(get, path = "/v1/applications", tag = "applications", params(PageQuery),
-    responses((status = 200, body = ListOf<ApplicationView>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ListOf<ApplicationView>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -38,7 +38,7 @@ async fn list(
 /// Makes an application; its first deployment does so too.
 #[utoipa::path(put, path = "/v1/applications/{application}", tag = "applications",
     params(("application" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = ApplicationView), (status = 201, body = ApplicationView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ApplicationView), (status = 201, body = ApplicationView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn put(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -53,7 +53,7 @@ async fn put(
 
 /// One application.
 #[utoipa::path(get, path = "/v1/applications/{application}", tag = "applications", params(("application" = String, Path)),
-    responses((status = 200, body = ApplicationView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ApplicationView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn get(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -66,7 +66,7 @@ async fn get(
 /// Ends an application that holds nothing.
 #[utoipa::path(delete, path = "/v1/applications/{application}", tag = "applications",
     params(("application" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = "4XX", body = Problem)))]
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn delete(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -93,7 +93,7 @@ struct TeardownQuery {
 #[utoipa::path(delete, path = "/v1/applications/{application}/environments/{environment}", tag = "applications",
     params(("application" = String, Path), ("environment" = String, Path), TeardownQuery),
     responses((status = 200, body = DryRunView, description = "With `dryRun=true`."),
-        (status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
+        (status = 202, body = DeploymentView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn teardown(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -109,5 +109,5 @@ async fn teardown(
         return Ok(Json(DryRunView::from(run)).into_response());
     }
     let submitted = app.engine.teardown(&caller, request).await?;
-    accepted(&app, &caller, submitted.deployment).await
+    recorded(&app, &caller, submitted).await
 }

@@ -54,7 +54,7 @@ struct ListQuery {
 
 /// Who did what, when, from which request.
 #[utoipa::path(get, path = "/v1/audit-events", tag = "audit", params(ListQuery),
-    responses((status = 200, body = ListOf<AuditView>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ListOf<AuditView>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(app): State<App>,
     Asking(caller): Asking,

@@ -37,7 +37,7 @@ struct ConsumerBody {
 #[utoipa::path(post, path = "/v1/resources/{id}/consumers", tag = "resources", params(("id" = String, Path),
     ("Idempotency-Key" = Option<String>, Header)), request_body = ConsumerBody,
     responses((status = 200, body = ConsumerView, description = "It was one already."),
-        (status = 201, body = ConsumerView), (status = "4XX", body = Problem)))]
+        (status = 201, body = ConsumerView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn post(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -59,7 +59,7 @@ async fn post(
 /// resource.
 #[utoipa::path(delete, path = "/v1/resources/{id}/consumers/{consumer}", tag = "resources",
     params(("id" = String, Path), ("consumer" = String, Path, description = "The consumer's `id`"), AllowDestroy),
-    responses((status = 202, body = DeploymentView), (status = 204), (status = "4XX", body = Problem)))]
+    responses((status = 202, body = DeploymentView), (status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn delete(
     State(app): State<App>,
     Asking(caller): Asking,

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ListOf, accepted, etag, split};
+use super::{ListOf, accepted, etag, recorded, split};
 use crate::app::App;
 use crate::extract::{Asked, Asking, Keyed, MaybeBody, Named, content_type, id as parse_id, limit, name, parse_json};
 use crate::problem::{Problem, Refused};
@@ -45,7 +45,6 @@ struct DeploymentBody {
     /// The environment.
     environment: String,
     /// The Score file: its text (YAML or JSON), or an object.
-    #[schema(value_type = Object)]
     score: Value,
     /// The commit that the file is from.
     commit_id: Option<String>,
@@ -137,7 +136,7 @@ impl DeploymentQuery {
         description = "The same key and request within 24 hours: the same deployment, as it is by then.")),
     request_body(content((DeploymentBody = "application/json"), (String = "application/yaml"))),
     responses((status = 200, body = DryRunView, description = "With `dryRun=true`."),
-        (status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
+        (status = 202, body = DeploymentView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn post(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -171,7 +170,7 @@ async fn post(
         return Ok(Json(DryRunView::from(run)).into_response());
     }
     let submitted = app.engine.submit(&caller, request).await?;
-    accepted(&app, &caller, submitted.deployment).await
+    recorded(&app, &caller, submitted).await
 }
 
 impl DeploymentBody {
@@ -220,7 +219,7 @@ struct ListQuery {
 
 /// Deployments, newest first.
 #[utoipa::path(get, path = "/v1/deployments", tag = "deployments", params(ListQuery),
-    responses((status = 200, body = ListOf<DeploymentItem>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ListOf<DeploymentItem>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -249,7 +248,7 @@ struct GetQuery {
 
 /// One deployment with its operations.
 #[utoipa::path(get, path = "/v1/deployments/{id}", tag = "deployments", params(("id" = String, Path), GetQuery),
-    responses((status = 200, body = DeploymentView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = DeploymentView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn get(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -282,7 +281,7 @@ struct CancelBody {
 /// nothing.
 #[utoipa::path(post, path = "/v1/deployments/{id}/cancel", tag = "deployments", request_body = Option<CancelBody>,
     params(("id" = String, Path)),
-    responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
+    responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn cancel(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -297,7 +296,7 @@ async fn cancel(
 /// Deploys the same file, or tears down, again, after a deployment that failed, was cancelled or timed out.
 #[utoipa::path(post, path = "/v1/deployments/{id}/retry", tag = "deployments",
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem)))]
+    responses((status = 202, body = DeploymentView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn retry(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -306,12 +305,12 @@ async fn retry(
 ) -> Result<Response, Refused> {
     let id: DeploymentId = parse_id(&id)?;
     let submitted = app.engine.retry(&caller, id, idempotency).await?;
-    accepted(&app, &caller, submitted.deployment).await
+    recorded(&app, &caller, submitted).await
 }
 
 /// The workload of a deployment that succeeded, with a value for every placeholder.
 #[utoipa::path(get, path = "/v1/deployments/{id}/workload", tag = "deployments", params(("id" = String, Path)),
-    responses((status = 200, body = WorkloadView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = WorkloadView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn workload(
     State(app): State<App>,
     Asking(caller): Asking,

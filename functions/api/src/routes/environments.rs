@@ -4,11 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use conductor_domain::backend::BackendSpec;
-use conductor_domain::code::Fault;
 use conductor_domain::environment::EnvironmentSpec;
 use conductor_domain::name::EnvironmentName;
-use conductor_domain::{Code, Refusal};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -24,7 +21,7 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// All environments.
 #[utoipa::path(get, path = "/v1/environments", tag = "environments", params(PageQuery),
-    responses((status = 200, body = ListOf<EnvironmentView>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ListOf<EnvironmentView>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -38,7 +35,7 @@ async fn list(
 /// Makes an environment, or changes it.
 #[utoipa::path(put, path = "/v1/environments/{environment}", tag = "environments", request_body = EnvironmentSpec,
     params(("environment" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = EnvironmentView), (status = 201, body = EnvironmentView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = EnvironmentView), (status = 201, body = EnvironmentView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn put(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -46,15 +43,6 @@ async fn put(
     IfMatch(precondition): IfMatch,
     Body(spec): Body<EnvironmentSpec>,
 ) -> Result<Response, Refused> {
-    let mut faults = spec.backend.as_ref().map(BackendSpec::check).unwrap_or_default();
-    let organisation = caller.organisation();
-    if faults.is_empty() && spec.backend.as_ref().is_some_and(|backend| !backend.owns_secret(organisation, &name)) {
-        let rule = format!("the secret's name must begin with {}", BackendSpec::secrets_of(organisation, &name));
-        faults.push(Fault::at("/backend/credentialsSecret", rule));
-    }
-    if !faults.is_empty() {
-        return Err(Refusal::at(Code::BodyInvalid, faults).into());
-    }
     let put = app.engine.put_environment(&caller, &name, spec, &precondition).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
     let place = location(&app, &format!("/v1/environments/{name}"));
@@ -63,7 +51,7 @@ async fn put(
 
 /// One environment.
 #[utoipa::path(get, path = "/v1/environments/{environment}", tag = "environments", params(("environment" = String, Path)),
-    responses((status = 200, body = EnvironmentView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = EnvironmentView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn get(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -76,7 +64,7 @@ async fn get(
 /// Ends an environment that has no resources.
 #[utoipa::path(delete, path = "/v1/environments/{environment}", tag = "environments",
     params(("environment" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = "4XX", body = Problem)))]
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn delete(
     State(app): State<App>,
     Asking(caller): Asking,

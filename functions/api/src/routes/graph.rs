@@ -20,7 +20,7 @@ pub fn routes() -> OpenApiRouter<App> {
 /// The resources of an environment, who uses them, and what they depend on.
 #[utoipa::path(get, path = "/v1/environments/{environment}/graph", tag = "environments",
     params(("environment" = String, Path)),
-    responses((status = 200, body = GraphView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = GraphView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn graph(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -32,7 +32,7 @@ async fn graph(
 
 /// Who would lose what if a resource were deleted.
 #[utoipa::path(get, path = "/v1/resources/{id}/impact", tag = "resources", params(("id" = String, Path)),
-    responses((status = 200, body = ImpactView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ImpactView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn impact(State(app): State<App>, Asking(caller): Asking, Named(id): Named<String>) -> Result<Response, Refused> {
     let id: ResourceId = parse_id(&id)?;
     let impact = app.engine.impact(&caller, id).await?;

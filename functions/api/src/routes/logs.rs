@@ -25,12 +25,13 @@ use utoipa_axum::routes;
 
 use super::link;
 use crate::app::App;
+use crate::auth::Shown;
 use crate::extract::{Asked, Asking, Named, id as parse_id};
 use crate::problem::{Problem, Refused};
 use crate::view::{LogLineView, LogPage};
 use flow::{END, Flow, as_json, size};
 use representation::Representation;
-use tail::{MOST, Tail};
+use tail::{Asker, MOST, Tail};
 
 /// Lines of a page where the caller does not say.
 const DEFAULT_LIMIT: u32 = 200;
@@ -67,10 +68,11 @@ struct LogQuery {
         (status = 200, description = "By `Accept`: a page, events that follow the log to its end, or rows of text",
             content((LogPage = "application/json"), (String = "text/event-stream"), (String = "text/plain"))),
         (status = 204, description = "To who had the event `end`: there is nothing more, and no reason to ask again"),
-        (status = "4XX", body = Problem)))]
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn logs(
     State(app): State<App>,
     Asking(caller): Asking,
+    Extension(shown): Extension<Shown>,
     Named(id): Named<String>,
     Asked(query): Asked<LogQuery>,
     context: Option<Extension<Context>>,
@@ -86,8 +88,9 @@ async fn logs(
         Representation::Json => page(reader, limit).await,
         Representation::Flow(Flow::Text) if !app.config.streaming => text(reader, &path).await,
         Representation::Flow(flow) => {
-            let (clock, until) = (app.engine.clock.clone(), until(&app, context));
-            Ok(Tail { reader, flow, clock, until, path }.answer())
+            let until = until(&app, context);
+            let asker = Asker::new(app, shown, caller.principal);
+            Ok(Tail { reader, flow, asker, until, path }.answer())
         }
     }
 }

@@ -7,16 +7,20 @@ pub mod deployments;
 pub mod environments;
 pub mod graph;
 pub mod logs;
+pub mod policy;
 pub mod pools;
 pub mod resources;
 pub mod service;
+pub mod sessions;
 pub mod templates;
+pub mod tokens;
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use conductor_domain::ids::DeploymentId;
 use conductor_domain::principal::Caller;
+use conductor_engine::Submitted;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -82,15 +86,21 @@ pub(crate) fn link(app: &App, path: &str) -> String {
 
 /// 202, with the deployment that does what was asked for, and where it is.
 async fn accepted(app: &App, caller: &Caller, id: DeploymentId) -> Result<Response, Refused> {
-    let view = app.engine.deployment(caller, id).await?;
-    let place = location(app, &format!("/v1/deployments/{id}"));
-    Ok((
-        StatusCode::ACCEPTED,
-        place,
-        etag(&view.deployment.version),
-        Json(DeploymentView::new(view, &app.config.prices)),
-    )
-        .into_response())
+    Ok(shown(app, app.engine.deployment(caller, id).await?))
+}
+
+/// The same for one that was just recorded, which is mostly known without being read.
+async fn recorded(app: &App, caller: &Caller, submitted: Submitted) -> Result<Response, Refused> {
+    match submitted.view {
+        Some(view) => Ok(shown(app, *view)),
+        None => accepted(app, caller, submitted.deployment).await,
+    }
+}
+
+fn shown(app: &App, view: conductor_engine::DeploymentView) -> Response {
+    let place = location(app, &format!("/v1/deployments/{}", view.deployment.id));
+    let tag = etag(&view.deployment.version);
+    (StatusCode::ACCEPTED, place, tag, Json(DeploymentView::new(view, &app.config.prices))).into_response()
 }
 
 /// Names in a query, separated by commas.

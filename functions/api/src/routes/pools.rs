@@ -26,7 +26,7 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// All pools of an environment.
 #[utoipa::path(get, path = "/v1/environments/{environment}/pools", tag = "pools", params(("environment" = String, Path)),
-    responses((status = 200, body = ListOf<PoolView>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ListOf<PoolView>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -61,11 +61,10 @@ struct PoolBody {
 
 impl PoolBody {
     fn into_spec(self) -> Result<PoolSpec, Refused> {
-        let version = self.template_version.as_deref().map(semver::Version::parse).transpose();
+        let version = self.template_version.as_deref().map(conductor_domain::template::version).transpose();
         Ok(PoolSpec {
             template: template(&self.kind, None)?,
-            version: version
-                .map_err(|error| Refused::at(Code::VersionInvalid, "/templateVersion", error.to_string()))?,
+            version: version.map_err(|error| Refused::at(Code::VersionInvalid, "/templateVersion", error))?,
             parameters: self.parameters.unwrap_or_default(),
             size: self.size,
             sharing: self.sharing.unwrap_or_default(),
@@ -78,7 +77,7 @@ impl PoolBody {
 /// Makes a pool, or changes it. Its members are made, and let go of, afterwards.
 #[utoipa::path(put, path = "/v1/environments/{environment}/pools/{pool}", tag = "pools", request_body = PoolBody,
     params(("environment" = String, Path), ("pool" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = PoolView), (status = 201, body = PoolView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = PoolView), (status = 201, body = PoolView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn put(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -96,7 +95,7 @@ async fn put(
 /// One pool, and how its members stand.
 #[utoipa::path(get, path = "/v1/environments/{environment}/pools/{pool}", tag = "pools",
     params(("environment" = String, Path), ("pool" = String, Path)),
-    responses((status = 200, body = PoolView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = PoolView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn get(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -110,7 +109,7 @@ async fn get(
 #[utoipa::path(delete, path = "/v1/environments/{environment}/pools/{pool}", tag = "pools",
     params(("environment" = String, Path), ("pool" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 202, description = "It goes with its last free member."), (status = 204),
-        (status = "4XX", body = Problem)))]
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn delete(
     State(app): State<App>,
     Asking(caller): Asking,

@@ -48,7 +48,7 @@ struct ListQuery {
 
 /// Resources, newest first, also those that are gone.
 #[utoipa::path(get, path = "/v1/resources", tag = "resources", params(ListQuery),
-    responses((status = 200, body = ListOf<ResourceItem>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ListOf<ResourceItem>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -86,14 +86,13 @@ struct ResourceBody {
     #[schema(value_type = Option<Object>)]
     parameters: Option<Map<String, Value>>,
     /// What placeholders may name. An object of exactly `value` and `sensitive` says both; anything else is the value.
-    #[schema(value_type = BTreeMap<String, Object>)]
     outputs: BTreeMap<String, Value>,
 }
 
 /// Makes a resource known that Conductor did not make: it can be used, and is never changed or destroyed.
 #[utoipa::path(post, path = "/v1/resources", tag = "resources",
     params(("Idempotency-Key" = Option<String>, Header)), request_body = ResourceBody,
-    responses((status = 201, body = ResourceView), (status = "4XX", body = Problem)))]
+    responses((status = 201, body = ResourceView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn post(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -129,7 +128,7 @@ fn output_given(given: Value) -> (Value, bool) {
 
 /// One resource with its parameters, outputs and consumers.
 #[utoipa::path(get, path = "/v1/resources/{id}", tag = "resources", params(("id" = String, Path)),
-    responses((status = 200, body = ResourceView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ResourceView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn get(State(app): State<App>, Asking(caller): Asking, Named(id): Named<String>) -> Result<Response, Refused> {
     let id: ResourceId = parse_id(&id)?;
     let view = app.engine.resource(&caller, id).await?;
@@ -150,7 +149,7 @@ struct ResourcePatch {
 /// Publishes a resource, or takes that back; says that what no state had has been seen to.
 #[utoipa::path(patch, path = "/v1/resources/{id}", tag = "resources", request_body = ResourcePatch,
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = ResourceView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ResourceView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn patch(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -169,7 +168,7 @@ async fn patch(
 /// deployment of kind `release`.
 #[utoipa::path(delete, path = "/v1/resources/{id}", tag = "resources",
     params(("id" = String, Path), AllowDestroy, ("If-Match" = Option<String>, Header)),
-    responses((status = 202, body = DeploymentView), (status = 204), (status = "4XX", body = Problem)))]
+    responses((status = 202, body = DeploymentView), (status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn delete(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -187,7 +186,7 @@ async fn delete(
 /// One output; reading a sensitive one is audited.
 #[utoipa::path(get, path = "/v1/resources/{id}/outputs/{name}", tag = "resources",
     params(("id" = String, Path), ("name" = String, Path)),
-    responses((status = 200, body = OutputValue), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = OutputValue), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn output(
     State(app): State<App>,
     Asking(caller): Asking,

@@ -8,10 +8,11 @@ use conductor_domain::Code;
 use conductor_domain::code::Fault;
 use conductor_domain::operation::{ExecutorKind, Limits};
 use conductor_domain::score::SERVICE_TYPE;
+use conductor_domain::template::policy;
 use conductor_domain::template::{Input, Interface, Output, ProviderNeed, TemplateName, TemplateState, ValueType};
 use conductor_engine::{Error, NewVersion, TemplateChange};
 use conductor_terraform::engine::Engine;
-use conductor_terraform::module::{self, ModuleError};
+use conductor_terraform::module::{self, ModuleError, What};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
@@ -30,7 +31,7 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// All templates.
 #[utoipa::path(get, path = "/v1/resource-templates", tag = "templates", params(PageQuery),
-    responses((status = 200, body = ListOf<TemplateView>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ListOf<TemplateView>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn list(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -44,7 +45,7 @@ async fn list(
 /// All versions of a template, newest first.
 #[utoipa::path(get, path = "/v1/resource-templates/{type}/versions", tag = "templates",
     params(("type" = String, Path, description = "`<type>` or `<type>.<class>`")),
-    responses((status = 200, body = ListOf<TemplateVersionView>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = ListOf<TemplateVersionView>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn versions(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -67,7 +68,7 @@ struct PublishQuery {
 #[utoipa::path(put, path = "/v1/resource-templates/{type}/versions/{version}", tag = "templates",
     params(("type" = String, Path), ("version" = String, Path), PublishQuery),
     request_body(content = Vec<u8>, content_type = "application/zip"),
-    responses((status = 200, body = TemplateVersionView), (status = 201, body = TemplateVersionView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = TemplateVersionView), (status = 201, body = TemplateVersionView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn put(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -85,7 +86,7 @@ async fn put(
         return Err(Refused::new(Code::MediaTypeUnsupported, "this route takes application/zip"));
     }
     let archive = bytes(request, &app, MAX_ARCHIVE, Code::TemplateTooLarge).await?.to_vec();
-    let module = module::open(&archive, &module::Limits::default(), engine).map_err(refuse)?;
+    let (module, uses) = module::inspect(&archive, &module::Limits::default(), engine).map_err(refuse)?;
     let engine_version = module.interface.required_version.clone().unwrap_or_default();
     let sha256 = hex::encode(Sha256::digest(&archive));
     let interface = interface(module.interface)?;
@@ -97,6 +98,7 @@ async fn put(
         interface,
         engine: engine.name().to_owned(),
         engine_version,
+        uses: uses.into_iter().map(found).collect(),
     };
     let put = app.engine.publish(&caller, new).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
@@ -107,7 +109,7 @@ async fn put(
 /// One version of a template.
 #[utoipa::path(get, path = "/v1/resource-templates/{type}/versions/{version}", tag = "templates",
     params(("type" = String, Path), ("version" = String, Path)),
-    responses((status = 200, body = TemplateVersionView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = TemplateVersionView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn get(
     State(app): State<App>,
     Asking(caller): Asking,
@@ -128,28 +130,35 @@ struct TemplatePatch {
     executor: Option<ExecutorKind>,
     /// How often and how long its operations may be tried; what is left out gets its default.
     limits: Option<Limits>,
+    /// The AWS services that it uses, as prefixes of actions, such as `s3`: its sessions reach no other. Empty: all that
+    /// the environment's role may.
+    services: Option<Vec<String>>,
+    /// Whether nothing else may run in a process where it has run: that ends after its run.
+    untrusted: Option<bool>,
 }
 
-/// Makes a version Active or Deprecated, its resources retained, or says who runs it and within which limits.
+/// Makes a version Active or Deprecated, its resources retained, or says who runs it, within which limits, with which
+/// services, and how far it is trusted.
 #[utoipa::path(patch, path = "/v1/resource-templates/{type}/versions/{version}", tag = "templates",
     params(("type" = String, Path), ("version" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = TemplatePatch,
-    responses((status = 200, body = TemplateVersionView), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = TemplateVersionView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 async fn patch(
     State(app): State<App>,
     Asking(caller): Asking,
     Named((name, version)): Named<(TemplateName, String)>,
     IfMatch(precondition): IfMatch,
-    Body(TemplatePatch { state, retain, executor, limits }): Body<TemplatePatch>,
+    Body(patch): Body<TemplatePatch>,
 ) -> Result<Response, Refused> {
     let version = semantic(&version)?;
-    let change = TemplateChange { state, retain, executor, limits };
+    let TemplatePatch { state, retain, executor, limits, services, untrusted } = patch;
+    let change = TemplateChange { state, retain, executor, limits, services, untrusted };
     let read = app.engine.change_template_version(&caller, &name, &version, &change, &precondition).await?;
     Ok((etag(&read.version), Json(TemplateVersionView::from(read.value))).into_response())
 }
 
 fn semantic(version: &str) -> Result<semver::Version, Refused> {
-    semver::Version::parse(version)
+    conductor_domain::template::version(version)
         .map_err(|error| Refused::new(Code::VersionInvalid, format!("{version:?} is not a semantic version: {error}")))
 }
 
@@ -160,6 +169,22 @@ fn refuse(error: ModuleError) -> Refused {
         *code = Some(error.code().to_owned());
     }
     refused
+}
+
+/// What was found in a module in the words of the domain.
+fn found(found: module::Use) -> policy::Use {
+    let module::Use { what, file, line, detail } = found;
+    let what = match what {
+        What::LocalExec => policy::What::LocalExec,
+        What::RemoteExec => policy::What::RemoteExec,
+        What::ExternalData => policy::What::ExternalData,
+        What::HttpData => policy::What::HttpData,
+        What::ModuleSource { source } => policy::What::ModuleSource { source },
+        What::Files => policy::What::Files,
+        What::Provider { source, version } => policy::What::Provider { source, versions: version.unwrap_or_default() },
+        What::ProviderSettings => policy::What::ProviderSettings,
+    };
+    policy::Use { what, file, line: u32::try_from(line).unwrap_or(u32::MAX), detail }
 }
 
 /// The module's interface in the words of the domain.

@@ -64,7 +64,6 @@ struct ForeseenView {
 struct ParameterView {
     name: String,
     /// With placeholders unresolved; `null` where it is sensitive.
-    #[schema(value_type = Object)]
     value: Value,
     source: Source,
 }

@@ -7,6 +7,7 @@ mod log;
 mod pool;
 mod resource;
 mod template;
+mod token;
 mod workload;
 
 pub use deployment::{DeploymentItem, DeploymentView};
@@ -16,13 +17,15 @@ pub use log::{LogLineView, LogPage};
 pub use pool::PoolView;
 pub use resource::{ConsumerView, OutputValue, ResourceItem, ResourceView};
 pub use template::{TemplateVersionView, TemplateView};
+pub use token::{NewTokenView, PrincipalView, TokenView};
 pub use workload::WorkloadView;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use conductor_domain::application::Application;
 use conductor_domain::audit::AuditEvent;
-use conductor_domain::environment::{Environment, EnvironmentSpec};
+use conductor_domain::backend::BackendSpec;
+use conductor_domain::environment::{Credentials, Environment, EnvironmentSpec, TypeDefaults};
 use conductor_domain::score::Port;
 use conductor_engine::port::Versioned;
 use jiff::Timestamp;
@@ -35,9 +38,27 @@ use utoipa::ToSchema;
 pub struct EnvironmentView {
     /// Its name.
     name: String,
-    /// What was said of it.
-    #[serde(flatten)]
-    spec: EnvironmentSpec,
+    /// Such as `production`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// The cloud region; the stack's own where none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    /// With what its resources are made; the stack's default role where nothing is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<Credentials>,
+    /// Where the states of its resources are; the stack's own bucket where nothing is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<BackendSpec>,
+    /// Whether it destroys nothing that a request does not allow by name.
+    protected: bool,
+    /// When it ends. Kept, and not yet enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// For each resource type: template version and parameters.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    defaults: BTreeMap<String, TypeDefaults>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -49,7 +70,9 @@ pub struct EnvironmentView {
 impl From<Versioned<Environment>> for EnvironmentView {
     fn from(read: Versioned<Environment>) -> Self {
         let Environment { name, spec, created_at, updated_at } = read.value;
-        Self { name: name.into(), spec, created_at, updated_at }
+        let EnvironmentSpec { kind, region, credentials, backend, protected, expires_at, defaults } = spec;
+        let name = name.into();
+        Self { name, kind, region, credentials, backend, protected, expires_at, defaults, created_at, updated_at }
     }
 }
 

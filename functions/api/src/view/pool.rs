@@ -21,7 +21,6 @@ pub struct PoolView {
     /// The version of new members.
     template_version: String,
     /// The parameters of new members; sensitive ones are `null`.
-    #[schema(value_type = BTreeMap<String, Object>)]
     parameters: BTreeMap<String, Value>,
     /// How many free members were asked for.
     size: u32,

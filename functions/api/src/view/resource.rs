@@ -56,7 +56,6 @@ pub struct ResourceView {
     #[serde(flatten)]
     item: ResourceItem,
     /// Its parameters; sensitive ones are `null`.
-    #[schema(value_type = BTreeMap<String, Object>)]
     parameters: BTreeMap<String, Value>,
     /// Its outputs; sensitive values are `null`.
     outputs: BTreeMap<String, OutputValue>,
@@ -88,7 +87,6 @@ struct LineageView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OutputValue {
     /// `null` in a resource where it is sensitive.
-    #[schema(value_type = Object)]
     pub value: Option<Value>,
     /// Whether it is kept from sight.
     pub sensitive: bool,

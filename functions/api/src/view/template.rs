@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use conductor_domain::operation::{ExecutorKind, Limits};
+use conductor_domain::template::policy::Finding;
 use conductor_domain::template::{Interface, Template, TemplateState, TemplateVersion};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -58,6 +59,12 @@ pub struct TemplateVersionView {
     executor: ExecutorKind,
     /// How often and how long its operations may be tried.
     limits: Limits,
+    /// The AWS services that its sessions are narrowed to, as prefixes of actions; none where they are not narrowed.
+    services: Vec<String>,
+    /// Whether the process ends after its run.
+    untrusted: bool,
+    /// What the organisation's policy warned of when it was published.
+    findings: Vec<Finding>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     created_by: String,
@@ -77,6 +84,9 @@ impl From<TemplateVersion> for TemplateVersionView {
             retain: version.retain,
             executor: version.executor,
             limits: version.limits,
+            services: version.services,
+            untrusted: version.untrusted,
+            findings: version.findings,
             created_at: version.created_at,
             created_by: version.created_by,
         }

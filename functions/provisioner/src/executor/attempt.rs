@@ -12,8 +12,10 @@ use conductor_domain::operation::{Changes, During, Failure, InFlight};
 use conductor_engine::port::{Clock, Objects, StoreError};
 use conductor_engine::{Causes, Control, Error, Interruption, Job, JobOutcome, Produced, Ran};
 use conductor_terraform::events::{Body, Event};
+use conductor_terraform::module::Needs;
 use conductor_terraform::prepared::{self, PrepareError};
-use conductor_terraform::process::{Control as Signal, Status};
+use conductor_terraform::process::{Control as Signal, Status, Terraform};
+use conductor_terraform::provider;
 use conductor_terraform::run::{self, Action, Applied, Outcome, RunError, RunRequest, UpdateRule};
 use conductor_terraform::state::{self as states, State};
 use conductor_terraform::{lock, transient};
@@ -41,6 +43,8 @@ pub struct Attempt<'a> {
     ran: Duration,
     /// What terraform has begun to make in it, and by which name the lease knows it.
     begun: BTreeMap<String, String>,
+    /// Of which types a kept provider is asked for schemas; all, where that is not known.
+    needs: Option<Needs>,
     /// What the state had when terraform started.
     there: BTreeSet<String>,
     /// True where a terraform of it was killed, so that its last state may be lost.
@@ -71,6 +75,7 @@ impl<'a> Attempt<'a> {
             began_at: here.clock.now(),
             ran: Duration::ZERO,
             begun: BTreeMap::new(),
+            needs: None,
             there: BTreeSet::new(),
             killed: false,
             lock_left: false,
@@ -107,6 +112,7 @@ impl<'a> Attempt<'a> {
         }
         self.remove_lock_left_behind(ran).await?;
         let state = self.recover(ran).await?;
+        self.needs = Needs::of(&self.ready.module, state.as_ref());
         let Some(action) = action(self.job.during, state.is_some()) else {
             return Ok(JobOutcome::Done(Produced::default()));
         };
@@ -161,11 +167,32 @@ impl<'a> Attempt<'a> {
         Ok(outcome)
     }
 
+    /// Runs terraform with the provider that runs already, where there is one, and once more without it where that fails
+    /// by it.
     async fn once(&mut self, action: Action, rule: &UpdateRule) -> Result<Outcome, JobOutcome> {
         let ready = self.ready;
+        let Some(mut lent) = ready.lent() else { return self.with(&ready.terraform, false, action, rule).await };
+        let served = lent.serve(&ready.terraform, &self.signal, self.needs.take());
+        let outcome = self.with(&served, true, action, rule).await?;
+        lent.after(&outcome).await.map_err(fault::not_ended)?;
+        if !fails_by_kept(&outcome) {
+            return Ok(outcome);
+        }
+        tracing::warn!("the kept provider did not serve; terraform starts its own");
+        self.lines.say(Level::Info, "the provider that was running does not serve: terraform starts its own");
+        self.with(&ready.terraform, false, action, rule).await
+    }
+
+    async fn with(
+        &mut self,
+        terraform: &Terraform,
+        is_kept: bool,
+        action: Action,
+        rule: &UpdateRule,
+    ) -> Result<Outcome, JobOutcome> {
         let request = RunRequest {
-            terraform: &ready.terraform,
-            work: ready.folder.path(),
+            terraform,
+            work: self.ready.folder.path(),
             action,
             rule: rule.clone(),
             lock_timeout: LOCK_TIMEOUT,
@@ -194,8 +221,9 @@ impl<'a> Attempt<'a> {
         if changes && !is_quiet {
             self.secrets_known = self.learn(!killed && !late.iter().any(is_not_stored)).await;
         }
-        // That `init` is asked for is no error: it runs then.
-        if !matches!(&outcome, Outcome::Failed(failure) if failure.needs_init()) {
+        // What is met by another run is no error.
+        let needs_init = matches!(&outcome, Outcome::Failed(failure) if failure.needs_init());
+        if !(needs_init || is_kept && fails_by_kept(&outcome)) {
             self.tell(&late);
         }
         if killed {
@@ -354,6 +382,13 @@ fn action(during: During, is_there: bool) -> Option<Action> {
         (During::Create | During::Update, true) => Some(Action::Update),
         (During::Create | During::Update, false) => Some(Action::Create),
     }
+}
+
+/// Whether terraform failed by the provider that it was given, and the state has all that it did.
+fn fails_by_kept(outcome: &Outcome) -> bool {
+    let Outcome::Failed(failure) = outcome else { return false };
+    let is_stored = failure.errored_state.is_none() && !failure.killed;
+    is_stored && provider::runs_again(&failure.diagnostics, &failure.stderr)
 }
 
 /// Whether terraform says that it could not store its state.

@@ -79,10 +79,8 @@ pub struct ParameterChange {
     /// The parameter.
     pub name: String,
     /// What it is; `null` where it is nothing, or sensitive.
-    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub from: Value,
     /// What it shall be; `null` where it is nothing, sensitive, or not known yet.
-    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub to: Value,
     /// True where neither is shown.
     #[serde(default)]

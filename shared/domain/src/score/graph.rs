@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::SERVICE_TYPE;
 use super::hint::did_you_mean;
 use super::model::{Dialect, Requirement, ScoreFile};
 use super::placeholder::{Root, names, problem, references};
 use super::problem::{Problem, child, code};
+use super::{MAX_PROBLEMS, SERVICE_TYPE};
 
 /// Why a resource depends on another; where there are several reasons, the last of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,23 +37,34 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// Dependencies that are not in the file, placeholders that cannot be read, and a cycle with its whole path.
+/// Dependencies that are not in the file (the first [`MAX_PROBLEMS`]), placeholders that cannot be read, and a cycle with
+/// its whole path.
 pub fn order(file: &ScoreFile) -> Result<Plan, Vec<Problem>> {
     let edges = edges(file)?;
+    let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut dependents: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, dependencies) in &edges {
+        waiting.insert(name, dependencies.len());
+        for dependency in dependencies.keys() {
+            dependents.entry(dependency).or_default().push(name);
+        }
+    }
     let mut order = Vec::with_capacity(edges.len());
-    let mut waiting = edges.clone();
     // A set as the queue of what is ready, so that ties are broken by name.
-    let mut ready: BTreeSet<String> = without_dependencies(&waiting);
+    let mut ready: BTreeSet<&str> = waiting.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
     while let Some(name) = ready.pop_first() {
-        waiting.remove(&name);
-        for (dependent, dependencies) in &mut waiting {
-            if dependencies.remove(&name).is_some() && dependencies.is_empty() {
-                ready.insert(dependent.clone());
+        waiting.remove(name);
+        for dependent in dependents.remove(name).unwrap_or_default() {
+            if let Some(count) = waiting.get_mut(dependent) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.insert(dependent);
+                }
             }
         }
-        order.push(name);
+        order.push(name.to_owned());
     }
-    match cycle(&waiting) {
+    match cycle(&edges, |name| waiting.contains_key(name)) {
         None => Ok(Plan { order, edges }),
         Some(path) => {
             let pointer = path.first().map(|name| child("/resources", name)).unwrap_or_default();
@@ -101,6 +112,7 @@ fn declared(
             (true, true) => found.push((dependency.clone(), EdgeKind::Weak)),
             (true, false) => found.push((dependency.clone(), EdgeKind::Strong)),
             (false, true) => {}
+            (false, false) if problems.len() >= MAX_PROBLEMS => {}
             (false, false) => {
                 let hint = did_you_mean(dependency, file.resources.keys().map(String::as_str));
                 let detail = format!("`{name}` depends on `{dependency}`, which is not in the file{hint}");
@@ -140,20 +152,16 @@ fn by_placeholders(
     }
 }
 
-fn without_dependencies(edges: &Edges) -> BTreeSet<String> {
-    edges.iter().filter(|(_, dependencies)| dependencies.is_empty()).map(|(name, _)| name.clone()).collect()
-}
-
-/// A cycle among resources each of which waits for another of them: its path, from its first name back to it.
-fn cycle(waiting: &Edges) -> Option<Vec<String>> {
+/// A cycle among those that still wait, each for another of them: its path, from its first name back to it.
+fn cycle(edges: &Edges, waits: impl Fn(&str) -> bool) -> Option<Vec<String>> {
     let mut path: Vec<&String> = Vec::new();
-    let mut current = waiting.keys().next()?;
+    let mut current = edges.keys().find(|name| waits(name))?;
     let start = loop {
         if let Some(start) = path.iter().position(|seen| *seen == current) {
             break start;
         }
         path.push(current);
-        current = waiting.get(current)?.keys().next()?;
+        current = edges.get(current)?.keys().find(|name| waits(name))?;
     };
     let mut names: Vec<String> = path.into_iter().skip(start).cloned().collect();
     let smallest = names.iter().enumerate().min_by_key(|(_, name)| *name).map(|(index, _)| index)?;
@@ -226,6 +234,12 @@ mod tests {
         assert_eq!(problem.code, code::UNKNOWN_DEPENDENCY);
         assert_eq!(problem.pointer, "/resources/a/dependsOn/0");
         assert_eq!(problem.detail, "`a` depends on `dbs`, which is not in the file; did you mean `db`?");
+    }
+
+    #[test]
+    fn of_many_problems_the_first_are_reported() {
+        let problems = order(&file(&format!("a <{}", " gone".repeat(500)))).expect_err("unknown");
+        assert_eq!(problems.len(), MAX_PROBLEMS);
     }
 
     #[test]

@@ -85,6 +85,9 @@ pub fn locate(text: &str, problems: Vec<Problem>) -> Vec<Problem> {
 }
 
 fn from_tree(tree: &Node) -> Result<ScoreFile, Vec<Problem>> {
+    if let Some(problem) = tree.excess() {
+        return Err(vec![problem]);
+    }
     let dialect = match tree.get("apiVersion") {
         Some(_) => Dialect::ScoreV1b1,
         None => Dialect::Conductor,

@@ -225,34 +225,36 @@ enum Piece<'a> {
 }
 
 fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
+    let open = text.len() - text.rfind('}').map_or(0, |end| end + 1);
     let mut rest = text;
     std::iter::from_fn(move || {
-        let (piece, after) = first_piece(rest)?;
+        let (piece, after) = first_piece(rest, open)?;
         rest = after;
         Some(piece)
     })
 }
 
-/// The piece at the start of a text, and what comes after it.
-fn first_piece(text: &str) -> Option<(Piece<'_>, &str)> {
+/// The piece at the start of a text, and what comes after it. In its last `open` bytes nothing closes a brace.
+fn first_piece(text: &str, open: usize) -> Option<(Piece<'_>, &str)> {
     let Some(after) = text.strip_prefix('$') else {
         let (literal, rest) = text.split_at(text.find('$').unwrap_or(text.len()));
         return (!literal.is_empty()).then_some((Piece::Text(literal), rest));
     };
     if let Some(escaped) = after.strip_prefix('$') {
-        let end = braced(escaped).map_or(1, |(_, rest)| after.len() - rest.len());
+        let end = braced(escaped, open).map_or(1, |(_, rest)| after.len() - rest.len());
         let (literal, rest) = after.split_at(end);
         return Some((Piece::Text(literal), rest));
     }
-    Some(match braced(after) {
+    Some(match braced(after, open) {
         Some((source, rest)) => (Piece::Placeholder(source), rest),
         None => (Piece::Text("$"), after),
     })
 }
 
-/// What stands between the braces at the start of a text, and what comes after them.
-fn braced(text: &str) -> Option<(&str, &str)> {
-    text.strip_prefix('{')?.split_once('}')
+/// What stands between the braces at the start of a text, and what comes after them. Who looked for a `}` that is not
+/// there would look through all of the text, for each `${` again.
+fn braced(text: &str, open: usize) -> Option<(&str, &str)> {
+    text.strip_prefix('{').filter(|inner| inner.len() > open)?.split_once('}')
 }
 
 /// Each placeholder in a value, or what is wrong with it, with the pointer to its text.

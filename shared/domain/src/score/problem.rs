@@ -44,7 +44,7 @@ pub(super) fn child(pointer: &str, key: &str) -> String {
 
 /// The codes of all problems that reading a Score file can have.
 pub mod code {
-    /// The text is longer than [`MAX_FILE_BYTES`](crate::score::MAX_FILE_BYTES).
+    /// The text is longer than [`MAX_FILE_BYTES`](crate::score::MAX_FILE_BYTES), or its names are too long for its values.
     pub const SCORE_TOO_LARGE: &str = "score_too_large";
     /// The text is no YAML, or uses what is refused: several documents, merge keys, aliases that explode.
     pub const YAML_INVALID: &str = "yaml_invalid";

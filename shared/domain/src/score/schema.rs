@@ -6,6 +6,7 @@
 use super::model::Dialect;
 use super::pattern;
 use super::shape::{ANY_TEXT, Choice, Field, Pattern, Shape, Text, optional, required};
+use crate::template::MAX_VERSION_TEXT;
 
 /// What a whole file of a dialect must look like.
 pub(super) fn root(dialect: Dialect) -> &'static Shape {
@@ -219,6 +220,7 @@ static DEPENDENCY_OBJECT: Shape = Shape::Object {
 };
 
 static VERSION: Shape = Shape::Text(Text {
+    maximum: MAX_VERSION_TEXT,
     pattern: Some(Pattern { matches: pattern::version, rule: "a semantic version, such as `1.2.3`" }),
     ..ANY_TEXT
 });

@@ -2,6 +2,7 @@
 //!
 //! A shape says what JSON Schema would say, with the same verdict; the rules themselves are tables in `schema`.
 
+use super::MAX_PROBLEMS;
 use super::hint::did_you_mean;
 use super::problem::{Problem, child, code};
 use super::yaml::{Entry, Key, Kind, Node, Position};
@@ -99,6 +100,9 @@ pub(super) fn check(shape: &Shape, node: &Node, pointer: &str, problems: &mut Ve
         Shape::List(items) => match &node.kind {
             Kind::List(nodes) => {
                 for (index, item) in nodes.iter().enumerate() {
+                    if is_enough(problems) {
+                        return;
+                    }
                     check(items, item, &format!("{pointer}/{index}"), problems);
                 }
             }
@@ -111,6 +115,9 @@ pub(super) fn check(shape: &Shape, node: &Node, pointer: &str, problems: &mut Ve
                     problems.push(Problem::new(code::TOO_SHORT, pointer, detail).at(node.position));
                 }
                 for Entry { key, value } in entries {
+                    if is_enough(problems) {
+                        return;
+                    }
                     let pointer = child(pointer, &key.text);
                     problems.extend(check_key(keys, key, &pointer));
                     check(values, value, &pointer, problems);
@@ -137,10 +144,18 @@ pub(super) fn check(shape: &Shape, node: &Node, pointer: &str, problems: &mut Ve
     }
 }
 
+/// More of them would not be told, and each may repeat a long name.
+fn is_enough(problems: &[Problem]) -> bool {
+    problems.len() >= MAX_PROBLEMS
+}
+
 /// Reports every key that its map has already.
 pub(super) fn duplicate_keys(node: &Node, pointer: &str, problems: &mut Vec<Problem>) {
     let mut seen = std::collections::BTreeSet::new();
     for Entry { key, value } in node.entries() {
+        if is_enough(problems) {
+            return;
+        }
         let pointer = child(pointer, &key.text);
         if !seen.insert(key.text.as_str()) {
             let detail = format!("`{}` stands twice in the same map", key.text);
@@ -149,12 +164,18 @@ pub(super) fn duplicate_keys(node: &Node, pointer: &str, problems: &mut Vec<Prob
         duplicate_keys(value, &pointer, problems);
     }
     for (index, item) in node.items().iter().enumerate() {
+        if is_enough(problems) {
+            return;
+        }
         duplicate_keys(item, &format!("{pointer}/{index}"), problems);
     }
 }
 
 fn check_fields(fields: &[Field], open: bool, entries: &[Entry], pointer: &str, problems: &mut Vec<Problem>) {
     for Entry { key, value } in entries {
+        if is_enough(problems) {
+            return;
+        }
         let pointer = child(pointer, &key.text);
         match fields.iter().find(|field| field.name == key.text) {
             Some(field) => check(field.shape, value, &pointer, problems),

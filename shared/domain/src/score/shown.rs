@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::MAX_FILE_BYTES;
 use super::problem::{Problem, child};
 use super::yaml::{Kind, Node, tree};
 
@@ -12,8 +13,14 @@ use super::yaml::{Kind, Node, tree};
 const MASK: &str = "(sensitive)";
 /// Shorter texts stand in too many others to be hidden wherever they are.
 const SHORTEST: usize = 4;
+/// The longest text that is shown, in bytes: the indents of deep lists, and aliases that are written out, make a file
+/// many times as long as it was, and an answer has a largest size.
+const MAX_SHOWN: usize = 4 * MAX_FILE_BYTES;
+/// What stands at the end of a text that would be longer.
+const CUT: &str = "# The rest is left out.\n";
 
-/// The file with a mask for whatever a pointer of `hidden` leads to, and for every text that one of `secrets` is in.
+/// The file with a mask for whatever a pointer of `hidden` leads to, and for every text that one of `secrets` is in. A
+/// long one is cut after a line, and says so.
 ///
 /// # Errors
 ///
@@ -27,7 +34,16 @@ pub fn shown(text: &str, hidden: &BTreeSet<String>, secrets: &[String]) -> Resul
         Kind::Map(_) | Kind::List(_) => writer.block(&tree, "", 0),
         _ => writer.scalar(&tree, 0),
     }
-    Ok(writer.out)
+    Ok(cut(writer.out))
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_SHOWN {
+        let end = text.as_bytes().iter().take(MAX_SHOWN).rposition(|byte| *byte == b'\n');
+        text.truncate(end.map_or(0, |end| end + 1));
+        text.push_str(CUT);
+    }
+    text
 }
 
 struct Writer<'a> {
@@ -41,9 +57,17 @@ impl Writer<'_> {
         self.secrets.iter().any(|secret| text.contains(secret))
     }
 
+    /// Whether what comes next would be cut off.
+    fn is_full(&self) -> bool {
+        self.out.len() > MAX_SHOWN
+    }
+
     /// A map or a list that is not empty, from the beginning of a line on.
     fn block(&mut self, node: &Node, pointer: &str, indent: usize) {
         for entry in node.entries() {
+            if self.is_full() {
+                return;
+            }
             self.indent(indent);
             let key = if self.is_secret(&entry.key.text) { MASK.to_owned() } else { plain(&entry.key.text) };
             self.out.push_str(&key);
@@ -51,6 +75,9 @@ impl Writer<'_> {
             self.value(&entry.value, &child(pointer, &entry.key.text), indent);
         }
         for (index, item) in node.items().iter().enumerate() {
+            if self.is_full() {
+                return;
+            }
             self.indent(indent);
             self.out.push('-');
             self.value(item, &child(pointer, &index.to_string()), indent);
@@ -119,7 +146,7 @@ fn is_block(text: &str) -> bool {
     lines.contains('\n')
         && text.len() - lines.len() <= 1
         && !text.starts_with([' ', '\n'])
-        && !text.chars().any(|letter| letter.is_control() && letter != '\n')
+        && !text.chars().any(|letter| letter != '\n' && is_escaped(letter))
 }
 
 /// A text of one line as it is where nothing else could be meant by it, else in quotes.
@@ -128,7 +155,25 @@ fn plain(text: &str) -> String {
     let inner = |letter: char| letter.is_alphanumeric() || " $/_.-+{}@=()".contains(letter);
     let word = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str());
     let clear = text.starts_with(first) && text.chars().all(inner) && !text.ends_with(' ') && !word;
-    if clear { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    if clear { text.to_owned() } else { quoted(text) }
+}
+
+/// As JSON, and with an escape for whatever else YAML does not take as it is.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::new();
+    for letter in serde_json::Value::from(text).to_string().chars() {
+        if is_escaped(letter) {
+            let _ = write!(quoted, "\\u{:04x}", u32::from(letter));
+        } else {
+            quoted.push(letter);
+        }
+    }
+    quoted
+}
+
+/// Whether a letter is one that does not print, or a byte order mark.
+fn is_escaped(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]
@@ -159,6 +204,27 @@ mod tests {
             let again = shown(&json, &BTreeSet::new(), &[]).expect("a file");
             assert_eq!(tree(&again).expect("a file").to_value(), tree(&json).expect("a file").to_value(), "{again}");
         }
+    }
+
+    #[test]
+    fn what_does_not_print_is_written_as_an_escape() {
+        let text = r#"a: ["\x7f", "\x9f\n\ufffe\n", "\ufeff \uffff", "\x01"]"#;
+        let again = shown(text, &BTreeSet::new(), &[]).expect("a file");
+        assert_eq!(tree(&again).expect("a file").to_value(), tree(text).expect("a file").to_value(), "{again}");
+    }
+
+    #[test]
+    fn what_would_be_much_longer_than_the_file_is_cut_after_a_line() {
+        let deep = |items: usize| {
+            let items = "[x],".repeat(items);
+            shown(&format!("a: {}{items}{}", "[".repeat(50), "]".repeat(50)), &BTreeSet::new(), &[]).expect("a file")
+        };
+        let whole = deep(1_000);
+        assert!(whole.len() > 100_000 && !whole.contains(CUT), "{} bytes", whole.len());
+        let part = deep(20_000);
+        assert!(part.len() <= MAX_SHOWN + CUT.len(), "{} bytes", part.len());
+        assert!(part.starts_with(whole.get(..100_000).expect("ASCII")));
+        assert!(part.ends_with(&format!("-\n{CUT}")) || part.ends_with(&format!("- x\n{CUT}")));
     }
 
     #[test]

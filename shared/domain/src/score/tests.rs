@@ -222,6 +222,8 @@ fn every_problem_is_told_with_its_line() {
     check(&own("type: mysql"), &["4:5 duplicate_key /resources/db/type"]);
     check(&own("dependson: [a]"), &["4:5 unknown_key /resources/db/dependson"]);
     check(&own("templateVersion: v1"), &["4:22 pattern_mismatch /resources/db/templateVersion"]);
+    let long = format!("templateVersion: 1.0.0-{}", "a".repeat(128));
+    check(&own(&long), &["4:22 too_long /resources/db/templateVersion"]);
     check(&own("reference: {mode: shared}"), &["4:16 missing_key /resources/db/reference"]);
     check(&own("reference: {mode: dedicated, name: a}"), &["4:40 conflicting_keys /resources/db/reference/name"]);
     check(&own("reference: {mode: share}"), &["4:23 not_one_of /resources/db/reference/mode"]);

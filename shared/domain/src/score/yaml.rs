@@ -13,6 +13,13 @@ use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, Options, Spanne
 use super::MAX_FILE_BYTES;
 use super::problem::{Problem, code};
 
+/// The longest key, in characters: the longest that YAML takes where a key stands before its colon.
+const MAX_KEY: usize = 1024;
+
+/// The most bytes that the pointers to all values of a file have together. A long name above many small values would make
+/// gigabytes of a file that is not too large.
+const MAX_POINTERS: usize = 4 << 20;
+
 /// A line and a column, both from 1, the column in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Position {
@@ -68,6 +75,33 @@ pub(super) fn tree(text: &str) -> Result<Node, Problem> {
 }
 
 impl Node {
+    /// What is too large in a tree whose text is not.
+    pub(super) fn excess(&self) -> Option<Problem> {
+        if let Some(key) = self.long_key() {
+            let detail = format!("a name must have at most {MAX_KEY} characters, and has {}", key.text.chars().count());
+            return Some(Problem::new(code::TOO_LONG, "", detail).at(key.position));
+        }
+        let detail = "the names in the file are too long for how many values stand below them";
+        (self.pointers(0) > MAX_POINTERS).then(|| Problem::new(code::SCORE_TOO_LARGE, "", detail))
+    }
+
+    fn long_key(&self) -> Option<&Key> {
+        let own = self.entries().iter().map(|entry| &entry.key).find(|key| key.text.chars().count() > MAX_KEY);
+        own.or_else(|| self.children().find_map(|(_, child)| child.long_key()))
+    }
+
+    /// How long the pointers to this value, which has one of `own` bytes, and to all below it are together.
+    fn pointers(&self, own: usize) -> usize {
+        self.children().fold(own, |sum, (part, child)| sum.saturating_add(child.pointers(own + 1 + part)))
+    }
+
+    /// What is in it, and how long its part of a pointer is.
+    fn children(&self) -> impl Iterator<Item = (usize, &Node)> {
+        let digits = |index: usize| 1 + index.checked_ilog10().unwrap_or_default() as usize;
+        let items = self.items().iter().enumerate().map(move |(index, item)| (digits(index), item));
+        self.entries().iter().map(|entry| (entry.key.text.len(), &entry.value)).chain(items)
+    }
+
     /// The value of a key, if this is a map that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         self.entries().iter().find(|entry| entry.key.text == key).map(|entry| &entry.value)
@@ -380,6 +414,19 @@ mod tests {
         check("a: &x {b: 1}\nc:\n  <<: *x\n", 3..=3);
         check("a: 1\n---\nb: 2\n", 2..=3);
         check("a: 1\nb: !thing x\n", 2..=2);
+    }
+
+    #[test]
+    fn what_is_too_large_though_its_text_is_not_is_refused() {
+        let check = |text: &str, expect: Option<&str>| {
+            let found = tree(text).expect("a tree").excess();
+            assert_eq!(found.map(|problem| problem.code), expect, "{} bytes", text.len());
+        };
+        let above = |name: usize, values: usize| format!("? {}\n: [{}]\n", "a".repeat(name), "x, ".repeat(values));
+        check(&above(1024, 1000), None);
+        check(&above(1024, 5000), Some(code::SCORE_TOO_LARGE));
+        check(&above(1025, 0), Some(code::TOO_LONG));
+        check(&above(8, 20_000), None);
     }
 
     #[test]

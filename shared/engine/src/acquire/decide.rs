@@ -1,5 +1,6 @@
 //! What to do with what an acquire finds under its identity. Pure.
 
+use conductor_domain::access::Right;
 use conductor_domain::ids::OperationId;
 use conductor_domain::operation::During;
 use conductor_domain::resource::{Resource, ResourceStatus};
@@ -16,6 +17,8 @@ pub(crate) struct Found<'a> {
     pub made: bool,
     /// True where the asking workload is a consumer already.
     pub mine: bool,
+    /// True where whoever asks may deploy in its environment.
+    pub may_change: bool,
 }
 
 /// What an acquire asks for.
@@ -83,7 +86,7 @@ pub(crate) fn decide(found: Option<Found<'_>>, ask: Ask<'_>) -> Decision {
         };
     }
     let same_version = resource.version.as_ref() == ask.version.map(|version| &version.version);
-    match resource.status {
+    let decision = match resource.status {
         ResourceStatus::Deleted => Decision::Stale,
         // Ours, from a claim that ended early.
         ResourceStatus::Provisioning => Decision::Change(During::Create),
@@ -95,11 +98,17 @@ pub(crate) fn decide(found: Option<Found<'_>>, ask: Ask<'_>) -> Decision {
         }
         ResourceStatus::Failed | ResourceStatus::Deleting => Decision::ChangeIfSole(During::Update),
         ResourceStatus::Active => match (same_parameters && same_version, found.mine) {
-            (true, _) if ask.refresh => Decision::Change(During::Update),
+            (true, _) if ask.refresh && found.may_change => Decision::Change(During::Update),
             (true, true) => Decision::Unchanged,
             (true, false) => Decision::Link,
             (false, _) => Decision::ChangeIfSole(During::Update),
         },
+    };
+    match decision {
+        Decision::Change(_) | Decision::ChangeIfSole(_) if !found.may_change => {
+            Decision::Refuse(Right::Deploy.refused(Some(&resource.environment)))
+        }
+        decision => decision,
     }
 }
 

@@ -25,7 +25,7 @@ use crate::commit::Draft;
 use crate::mutant::Mutant;
 use crate::port::{Clock, Ports, StoreError, Versioned};
 use crate::record::{Identified, Item, Resident, Set, Subject};
-use crate::work::{Job, Step};
+use crate::work::{Job, Reserved, Step};
 use crate::{Engine, Error};
 
 /// A resource that is about to be made or changed.
@@ -180,10 +180,10 @@ impl<P: Ports> Engine<P> {
         operation.limits = template.limits;
         operation.expires_at = operation.expires_at.max(now + template.limits.all());
         self.consume(&mut draft, claimed, &picture, &target, &mut resource)?;
-        match found {
+        let reserved = match found {
             Some(found) => {
                 self.hold(&mut draft, claimed, &picture, &resource, None);
-                draft.update(&found.resource, resource.clone());
+                draft.update(&found.resource, resource.clone())
             }
             None => {
                 self.hold(&mut draft, claimed, &picture, &resource, Some(&asked));
@@ -210,12 +210,13 @@ impl<P: Ports> Engine<P> {
                     resource.retain |= pool.retain;
                 }
                 draft.audit_resource(&resource, "resource.provisioning");
-                draft.create(resource.clone());
+                draft.create(resource.clone())
             }
-        }
-        draft.update(&claimed.operation, operation);
+        };
+        let operation = draft.update(&claimed.operation, operation);
+        let lease = draft.create(claimed.new_lease(now));
         draft.commit().await?;
-        Ok(Step::Run(Box::new(Job {
+        let job = Job {
             organisation: caller.organisation().clone(),
             deployment,
             operation: claimed.operation.id,
@@ -231,7 +232,8 @@ impl<P: Ports> Engine<P> {
             inputs: inputs.0,
             sensitive: inputs.1,
             deadline,
-        })))
+        };
+        Ok(Step::Run(Box::new(job), Box::new(Reserved { operation, lease, resource: reserved })))
     }
 
     /// Makes a resource depend on others. Nothing can depend yet on one that is `fresh`; for any other the organisation's
@@ -329,7 +331,8 @@ impl<P: Ports> Engine<P> {
             .filter(|(name, _)| wish.sensitive.contains(*name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let object = format!("resources/{id}/parameters/{}-{}", claimed.operation.id, claimed.operation.epoch);
+        // Who loses the race for this claim has written one too.
+        let object = format!("resources/{id}/parameters/{}-{}", claimed.operation.id, self.clock.fresh_id().simple());
         let object = self.hide(object, hidden).await?;
         operation.pending_objects.extend(object.clone());
         Ok(object)

@@ -258,7 +258,8 @@ impl<P: Ports> Engine<P> {
         Ok(target)
     }
 
-    /// Any member that can be claimed: they are tried from a random one on, so that claimers do not fight for one.
+    /// Any member that can be claimed, of the first few rather one that nobody else uses: they are tried from a random one
+    /// on, so that claimers do not fight for one.
     async fn free_member(&self, caller: &Caller, pool: &Pool) -> Result<Option<(Versioned<Member>, Found)>, Error> {
         let set = Set::Members(pool.key.clone(), Some(true));
         let mut members: Vec<Versioned<Member>> = self.list_all(caller.organisation(), &set).await?;
@@ -274,12 +275,11 @@ impl<P: Ports> Engine<P> {
         };
         for some in members.chunks(MEMBERS_AT_ONCE) {
             let ids: Vec<ResourceId> = some.iter().map(|member| member.resource).collect();
-            for found in
-                self.found(caller, &ids, &ConsumerKey::Pool(pool.key.clone())).await?.into_iter().filter(usable)
-            {
-                if let Some(member) = some.iter().find(|member| member.resource == found.resource.id) {
-                    return Ok(Some((member.clone(), found)));
-                }
+            let found = self.found(caller, &ids, &ConsumerKey::Pool(pool.key.clone())).await?;
+            let best = found.into_iter().filter(usable).min_by_key(|found| found.resource.users() > 1);
+            let member = best.as_ref().and_then(|best| some.iter().find(|member| member.resource == best.resource.id));
+            if let (Some(member), Some(best)) = (member.cloned(), best) {
+                return Ok(Some((member, best)));
             }
         }
         Ok(None)

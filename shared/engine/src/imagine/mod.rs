@@ -51,6 +51,7 @@ impl<P: Ports> Engine<P> {
             stopping: self.stopping.clone(),
             hash_key: self.hash_key.clone(),
             paces: Default::default(),
+            hints: self.hints.clone(),
             imagining: true,
         }
     }

@@ -77,6 +77,11 @@ impl Log {
         self.0.news.notify_one();
     }
 
+    /// Whether there are lines that nobody has taken.
+    fn waits(&self) -> bool {
+        !self.said().waiting.is_empty()
+    }
+
     fn said(&self) -> MutexGuard<'_, Said> {
         self.0.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -213,6 +218,9 @@ impl Writer {
             }
             written.lines = last;
             written.unsure.clear();
+            if !self.log.waits() {
+                return Ok(());
+            }
             // Heartbeats that have more to say have their turn.
             keeper.engine.clock.sleep(TURN).await;
         }

@@ -4,6 +4,7 @@ use conductor_domain::environment::Environment;
 use conductor_domain::ids::{GenericUuid, OperationId};
 use conductor_domain::lane::LaneKey;
 use conductor_domain::name::OrganisationName;
+use conductor_domain::token::SECRET_BYTES;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -44,6 +45,10 @@ impl Clock for Still {
 
     fn chance(&self) -> f64 {
         0.0
+    }
+
+    fn secret(&self) -> [u8; SECRET_BYTES] {
+        [0; SECRET_BYTES]
     }
 }
 

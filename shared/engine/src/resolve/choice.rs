@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 use conductor_domain::environment::{Environment, TypeDefaults};
 use conductor_domain::operation::Source;
 use conductor_domain::pool::Pool;
-use conductor_domain::principal::Caller;
 use conductor_domain::score::{Requirement, Sharing};
 use conductor_domain::template::{Template, TemplateName, TemplateState, TemplateVersion};
 use conductor_domain::{Code, Refusal};
 
 use super::faults::Faults;
 use super::there::{There, template_of, unusable_from};
+use crate::commit::Reads;
 use crate::port::Ports;
 use crate::record::Item;
 use crate::{Engine, Error};
@@ -175,15 +175,14 @@ impl<P: Ports> Engine<P> {
     /// The versions that the names of a file get, each read once.
     pub(super) async fn versions<'n>(
         &self,
-        caller: &Caller,
+        reads: &mut Reads<'_, P>,
         choices: &BTreeMap<&'n str, &Choice<'_>>,
         kept: &BTreeMap<&'n str, semver::Version>,
     ) -> Result<BTreeMap<&'n str, Result<TemplateVersion, Refusal>>, Error> {
-        let organisation = caller.organisation();
         let names: BTreeSet<&TemplateName> = choices.values().map(|choice| &choice.template).collect();
         let items: Vec<Item> = names.iter().map(|name| Item::Template((*name).clone())).collect();
-        let templates: BTreeMap<TemplateName, Template> = self
-            .read_all::<Template>(organisation, &items)
+        let templates: BTreeMap<TemplateName, Template> = reads
+            .all::<Template>(&items)
             .await?
             .into_iter()
             .flatten()
@@ -196,8 +195,12 @@ impl<P: Ports> Engine<P> {
         let needed: BTreeSet<_> = chosen.values().flatten().cloned().collect();
         let items: Vec<Item> =
             needed.iter().map(|(name, version)| Item::TemplateVersion(name.clone(), version.clone())).collect();
-        let read: BTreeMap<_, TemplateVersion> = self
-            .read_all::<TemplateVersion>(organisation, &items)
+        self.read_with_paces(reads, &items, &needed).await?;
+        for (name, version) in &needed {
+            self.hints.see_version(reads.organisation(), name, version);
+        }
+        let read: BTreeMap<_, TemplateVersion> = reads
+            .all::<TemplateVersion>(&items)
             .await?
             .into_iter()
             .flatten()

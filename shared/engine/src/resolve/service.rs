@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use conductor_domain::application::Application;
 use conductor_domain::name::{ApplicationName, WorkloadName};
-use conductor_domain::principal::Caller;
 use conductor_domain::score::{Port, SERVICE_TYPE, ScoreFile, Sharing};
 
+use crate::commit::Reads;
 use crate::port::Ports;
 use crate::record::Item;
 use crate::{Engine, Error};
@@ -17,7 +17,7 @@ impl<P: Ports> Engine<P> {
     /// What the file's `service` resources are: workloads of this application first, then applications.
     pub(super) async fn services(
         &self,
-        caller: &Caller,
+        reads: &mut Reads<'_, P>,
         application: &ApplicationName,
         file: &ScoreFile,
     ) -> Result<BTreeMap<String, Value>, Error> {
@@ -41,7 +41,7 @@ impl<P: Ports> Engine<P> {
         names.insert(application.clone());
         let items: Vec<Item> = names.into_iter().map(Item::Application).collect();
         let applications: Vec<Application> =
-            self.read_all(caller.organisation(), &items).await?.into_iter().flatten().map(|read| read.value).collect();
+            reads.all(&items).await?.into_iter().flatten().map(|read| read.value).collect();
         Ok(wanted
             .into_iter()
             .map(|(name, target)| (name.clone(), service(&target, application, &applications)))

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use conductor_domain::token::SECRET_BYTES;
 use conductor_engine::port::Clock;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
@@ -72,6 +73,10 @@ impl Clock for VirtualClock {
     }
 
     fn chance(&self) -> f64 {
+        self.draw().random()
+    }
+
+    fn secret(&self) -> [u8; SECRET_BYTES] {
         self.draw().random()
     }
 }

@@ -112,6 +112,7 @@ impl World {
                     interface: interface(kind),
                     engine: "terraform".to_owned(),
                     engine_version: String::new(),
+                    uses: Vec::new(),
                 };
                 self.engine.publish(&self.caller, new).await?;
             }

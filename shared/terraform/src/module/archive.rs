@@ -44,6 +44,10 @@ pub(super) fn read(zip: &[u8], limits: &Limits) -> Result<BTreeMap<String, Vec<u
     if archive.has_duplicate_names() {
         return Err(ModuleError::Duplicate { file: "a path".to_owned() });
     }
+    // Each of them would be unpacked again: a small archive would take much time, even where nothing comes out of it.
+    if archive.has_overlapping_files().map_err(unreadable)? {
+        return Err(ModuleError::NotAZip { reason: "two of its entries share their data".to_owned() });
+    }
     let allowed = limits.unpacked_bytes.min(size.saturating_mul(limits.ratio));
     let mut total = 0;
     let mut files = BTreeMap::new();
@@ -173,6 +177,16 @@ mod tests {
         let few = Limits { files: 1, ..limits };
         assert_eq!(code(&zip_of(&[("a.tf", b""), ("b.tf", b"")]), &few), "template_too_many_files");
         assert_eq!(code(&zip_of(&[("a", b""), ("a/b.tf", b"")]), &limits), "template_duplicate_file");
+    }
+
+    #[test]
+    fn entries_that_share_their_data_are_refused() {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        writer.start_file("a.tf", SimpleFileOptions::default()).expect("an entry starts");
+        writer.write_all(b"# a").expect("an entry is written");
+        writer.shallow_copy_file("a.tf", "b.tf").expect("an entry of the same data");
+        let zip = writer.finish().expect("the archive ends").into_inner();
+        assert_eq!(code(&zip, &Limits::default()), "template_not_a_zip");
     }
 
     #[test]

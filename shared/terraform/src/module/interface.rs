@@ -1,17 +1,23 @@
-//! What a module declares: variables, outputs, providers, and the terraform versions it works with. Follows module
-//! calls inside of the archive, because what they need must be installed too. Never evaluates anything but constants.
+//! What a module declares: variables, outputs, providers, and the terraform versions it works with. What the modules in
+//! the archive need that it calls must be installed too. Never evaluates anything but constants.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use hcl::eval::{Context, Evaluate};
 use hcl::expr::{Expression, ObjectKey, Operation};
-use hcl::{Block, Body};
+use hcl::{Block, Body, Identifier};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ModuleError;
+use super::providers;
+use super::tree::Folder;
 use super::types::{self, Type};
-use super::{ModuleError, syntax};
 use crate::engine::Engine;
+
+/// What means something to a module call, and so cannot be the name of a variable.
+const RESERVED: [&str; 10] =
+    ["source", "version", "count", "for_each", "depends_on", "providers", "_", "lifecycle", "locals", "provider"];
 
 /// What a module takes, gives and needs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -71,39 +77,68 @@ pub struct Provider {
     pub version: Option<String>,
 }
 
-/// Reads the module whose files these are.
-pub(super) fn read(files: &BTreeMap<String, Vec<u8>>, engine: Engine) -> Result<Interface, ModuleError> {
-    if syntax::configuration(files, "").is_empty() {
-        return Err(ModuleError::NoConfiguration);
-    }
-    let mut pending = Vec::new();
-    let mut interface = read_folder(files, "", engine, &mut pending)?;
-    let mut seen = BTreeSet::from([String::new()]);
-    while let Some(folder) = pending.pop() {
-        if seen.insert(folder.clone()) {
-            let called = read_folder(files, &folder, engine, &mut pending)?;
-            called.providers.into_iter().for_each(|(name, provider)| require(&mut interface.providers, name, provider));
+/// Of the module whose folders these are, the root first.
+pub(super) fn read(folders: Vec<Folder<'_>>, engine: Engine) -> Result<Interface, ModuleError> {
+    let mut root: Option<Interface> = None;
+    let mut all = Providers::default();
+    for folder in folders {
+        let needs = providers::of(&folder, engine.registry());
+        let stated = needs.into_iter().map(|need| (need.name, Provider { source: need.source, version: need.version }));
+        let needed: BTreeMap<String, Provider> = stated.collect();
+        let declared = read_folder(folder)?;
+        match root {
+            None => {
+                all = Providers::of_root(needed);
+                root = Some(declared);
+            }
+            Some(_) => needed.into_iter().for_each(|(name, one)| all.require(name, one)),
         }
     }
-    Ok(interface)
+    let root = root.ok_or(ModuleError::NoConfiguration)?;
+    Ok(Interface { providers: all.named, ..root })
 }
 
-/// Adds what a called module needs; a local name that means another provider there gets one of its own.
-fn require(providers: &mut BTreeMap<String, Provider>, name: String, provider: Provider) {
-    if let Some(known) = providers.values_mut().find(|known| known.source == provider.source) {
-        known.version = match (known.version.take(), provider.version) {
-            (Some(ours), Some(theirs)) if ours != theirs => Some(format!("{ours}, {theirs}")),
-            (ours, theirs) => ours.or(theirs),
-        };
-        return;
+/// The providers of a module and of those that it calls.
+#[derive(Default)]
+struct Providers {
+    named: BTreeMap<String, Provider>,
+    /// The local name of each address; of several the first.
+    names: BTreeMap<String, String>,
+    /// How many local names have been made of one.
+    numbers: BTreeMap<String, usize>,
+}
+
+impl Providers {
+    fn of_root(named: BTreeMap<String, Provider>) -> Self {
+        let mut names = BTreeMap::new();
+        for (name, provider) in &named {
+            names.entry(provider.source.clone()).or_insert_with(|| name.clone());
+        }
+        Self { named, names, numbers: BTreeMap::new() }
     }
-    let mut free = name.clone();
-    let mut number = 2;
-    while providers.contains_key(&free) {
-        free = format!("{name}_{number}");
-        number += 1;
+
+    /// Adds what a called module needs; a local name that means another provider there gets one of its own.
+    fn require(&mut self, name: String, provider: Provider) {
+        if let Some(known) = self.names.get(&provider.source).and_then(|name| self.named.get_mut(name)) {
+            match (&mut known.version, provider.version) {
+                (Some(ours), Some(theirs)) if *ours != theirs => {
+                    ours.push_str(", ");
+                    ours.push_str(&theirs);
+                }
+                (Some(_), _) => {}
+                (ours, theirs) => *ours = theirs,
+            }
+            return;
+        }
+        let mut free = name.clone();
+        while self.named.contains_key(&free) {
+            let number = self.numbers.entry(name.clone()).or_insert(1);
+            *number += 1;
+            free = format!("{name}_{number}");
+        }
+        self.names.insert(provider.source.clone(), free.clone());
+        self.named.insert(free, provider);
     }
-    providers.insert(free, provider);
 }
 
 type Attributes<'a> = BTreeMap<&'a str, &'a Expression>;
@@ -112,37 +147,21 @@ type Attributes<'a> = BTreeMap<&'a str, &'a Expression>;
 struct Declared<'a> {
     variables: BTreeMap<&'a str, (&'a str, Attributes<'a>)>,
     outputs: BTreeMap<&'a str, Attributes<'a>>,
-    required: BTreeMap<&'a str, (Option<String>, Option<String>)>,
-    used: BTreeSet<String>,
     required_version: Option<String>,
 }
 
-fn read_folder(
-    files: &BTreeMap<String, Vec<u8>>,
-    folder: &str,
-    engine: Engine,
-    pending: &mut Vec<String>,
-) -> Result<Interface, ModuleError> {
-    let mut parsed = Vec::new();
-    for (file, content) in syntax::configuration(files, folder) {
-        parsed.push((file, syntax::parse(file, content)?));
-    }
+fn read_folder(folder: Folder<'_>) -> Result<Interface, ModuleError> {
+    let bodies: Vec<(&str, Body)> = folder.files.into_iter().map(|(file, parsed)| (file, parsed.into_body())).collect();
     let mut declared = Declared::default();
-    for (file, body) in &parsed {
+    for (file, body) in &bodies {
         for block in body.blocks() {
-            declare(&mut declared, file, folder, block, pending)?;
+            declare(&mut declared, file, block)?;
         }
     }
-    finish(declared, engine.registry())
+    finish(declared)
 }
 
-fn declare<'a>(
-    declared: &mut Declared<'a>,
-    file: &'a str,
-    folder: &str,
-    block: &'a Block,
-    pending: &mut Vec<String>,
-) -> Result<(), ModuleError> {
+fn declare<'a>(declared: &mut Declared<'a>, file: &'a str, block: &'a Block) -> Result<(), ModuleError> {
     let labels: Vec<&str> = block.labels().iter().map(|label| label.as_str()).collect();
     match (block.identifier(), labels.as_slice()) {
         ("terraform", _) => settings(declared, file, block.body())?,
@@ -150,47 +169,42 @@ fn declare<'a>(
             return Err(ModuleError::Provider { file: file.to_owned(), name: (*name).to_owned() });
         }
         ("variable", [name]) => {
+            check_name(file, "variable", name)?;
             let entry = declared.variables.entry(*name).or_insert_with(|| (file, Attributes::new()));
             entry.1.extend(attributes(block.body()));
         }
-        ("output", [name]) => declared.outputs.entry(*name).or_default().extend(attributes(block.body())),
-        ("resource" | "data" | "ephemeral", [kind, _]) => {
-            let named = attributes(block.body()).get("provider").and_then(|expression| local_name(expression));
-            let implied = kind.split('_').next().unwrap_or(kind);
-            declared.used.insert(named.unwrap_or_else(|| implied.to_owned()));
-        }
-        ("module", [name]) => {
-            let source = attributes(block.body()).get("source").and_then(|expression| text(expression));
-            if let Some(source) = source.filter(|source| is_local(source)) {
-                let outside = || ModuleError::ModuleSource { file: file.to_owned(), name: (*name).to_owned() };
-                pending.push(join(folder, &source).ok_or_else(outside)?);
-            }
+        ("output", [name]) => {
+            check_name(file, "output", name)?;
+            declared.outputs.entry(*name).or_default().extend(attributes(block.body()));
         }
         _ => {}
     }
     Ok(())
 }
 
-fn settings<'a>(declared: &mut Declared<'a>, file: &str, body: &'a Body) -> Result<(), ModuleError> {
+/// The root module refers to both by their names: what is none could be an expression there.
+fn check_name(file: &str, kind: &str, name: &str) -> Result<(), ModuleError> {
+    let rule = if Identifier::new(name).is_err() {
+        "a name begins with a letter or `_`, and has only letters, digits, `_` and `-`"
+    } else if kind == "variable" && RESERVED.contains(&name) {
+        "the name means something else in a module call"
+    } else {
+        return Ok(());
+    };
+    let message = format!("{kind} `{}`: {rule}", types::shown(name));
+    Err(ModuleError::HclInvalid { file: file.to_owned(), line: None, message })
+}
+
+fn settings(declared: &mut Declared<'_>, file: &str, body: &Body) -> Result<(), ModuleError> {
     if let Some(version) = attributes(body).get("required_version").and_then(|expression| text(expression)) {
         declared.required_version = Some(version);
     }
-    for block in body.blocks() {
-        match block.identifier() {
-            "backend" => return Err(ModuleError::Backend { file: file.to_owned(), block: "backend" }),
-            "cloud" => return Err(ModuleError::Backend { file: file.to_owned(), block: "cloud" }),
-            "required_providers" => {
-                for (name, expression) in attributes(block.body()) {
-                    declared.required.insert(name, requirement(expression));
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    let refused = ["backend", "cloud", "state_store"];
+    let found = body.blocks().find_map(|block| refused.into_iter().find(|kind| *kind == block.identifier()));
+    found.map_or(Ok(()), |block| Err(ModuleError::Backend { file: file.to_owned(), block }))
 }
 
-fn finish(declared: Declared<'_>, registry: &str) -> Result<Interface, ModuleError> {
+fn finish(declared: Declared<'_>) -> Result<Interface, ModuleError> {
     let mut interface = Interface { required_version: declared.required_version, ..Interface::default() };
     for (name, (file, attributes)) in declared.variables {
         interface.variables.insert(name.to_owned(), variable(file, name, &attributes)?);
@@ -198,18 +212,6 @@ fn finish(declared: Declared<'_>, registry: &str) -> Result<Interface, ModuleErr
     for (name, attributes) in declared.outputs {
         let output = Output { sensitive: flag(&attributes, "sensitive", false), description: described(&attributes) };
         interface.outputs.insert(name.to_owned(), output);
-    }
-    for (name, (source, version)) in &declared.required {
-        let source = address(source.as_deref().unwrap_or(name), registry);
-        if !source.starts_with("terraform.io/builtin/") {
-            interface.providers.insert((*name).to_owned(), Provider { source, version: version.clone() });
-        }
-    }
-    for name in declared.used {
-        if name != "terraform" && !declared.required.contains_key(name.as_str()) {
-            let provider = Provider { source: address(&name, registry), version: None };
-            interface.providers.insert(name, provider);
-        }
     }
     Ok(interface)
 }
@@ -287,70 +289,11 @@ fn text(expression: &Expression) -> Option<String> {
     constant(expression)?.as_str().map(str::to_owned)
 }
 
-/// `aws`, `aws.west` or, in JSON, `"aws.west"` → `aws`.
-fn local_name(expression: &Expression) -> Option<String> {
-    match expression {
-        Expression::Variable(name) => Some(name.as_str().to_owned()),
-        Expression::Traversal(traversal) => local_name(&traversal.expr),
-        Expression::String(name) => name.split('.').next().map(str::to_owned),
-        _ => None,
-    }
-}
-
-/// An entry of `required_providers`: an object, or only a version as in old configurations.
-fn requirement(expression: &Expression) -> (Option<String>, Option<String>) {
-    let Expression::Object(entries) = expression else {
-        return (None, text(expression));
-    };
-    let get = |wanted: &str| {
-        entries.iter().find_map(|(key, value)| {
-            let named = match key {
-                ObjectKey::Identifier(name) => name.as_str() == wanted,
-                ObjectKey::Expression(Expression::String(name)) => name == wanted,
-                _ => false,
-            };
-            if named { text(value) } else { None }
-        })
-    };
-    (get("source"), get("version"))
-}
-
-/// `aws`, `hashicorp/aws` or a full address → the full address.
-fn address(source: &str, registry: &str) -> String {
-    let source = source.to_lowercase();
-    match source.split('/').count() {
-        1 => format!("{registry}/hashicorp/{source}"),
-        2 => format!("{registry}/{source}"),
-        _ => source,
-    }
-}
-
-fn is_local(source: &str) -> bool {
-    source.starts_with("./") || source.starts_with("../") || source.starts_with('/') || matches!(source, "." | "..")
-}
-
-/// The folder that `source` means in `folder`; `None` where it is outside of the archive.
-fn join(folder: &str, source: &str) -> Option<String> {
-    if source.starts_with('/') {
-        return None;
-    }
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in source.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            name => parts.push(name),
-        }
-    }
-    Some(parts.join("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::tree;
     use super::*;
 
     fn files(entries: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
@@ -358,7 +301,11 @@ mod tests {
     }
 
     fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<Interface, ModuleError> {
-        super::read(files, Engine::Terraform)
+        read_as(files, Engine::Terraform)
+    }
+
+    fn read_as(files: &BTreeMap<String, Vec<u8>>, engine: Engine) -> Result<Interface, ModuleError> {
+        super::read(tree::read(files, engine)?, engine)
     }
 
     fn code(entries: &[(&str, &str)]) -> &'static str {
@@ -453,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_provider_without_a_host_comes_from_the_registry_of_the_engine() {
-        let interface = super::read(&files(&[("main.tf", HCL)]), Engine::Tofu).expect("HCL is read");
+        let interface = read_as(&files(&[("main.tf", HCL)]), Engine::Tofu).expect("HCL is read");
         let sources: Vec<&str> = interface.providers.values().map(|provider| provider.source.as_str()).collect();
         assert_eq!(
             sources,
@@ -465,7 +412,7 @@ mod tests {
         );
         let full =
             "terraform {\n required_providers {\n aws = { source = \"registry.terraform.io/hashicorp/aws\" }\n }\n}\n";
-        let interface = super::read(&files(&[("main.tf", full)]), Engine::Tofu).expect("HCL is read");
+        let interface = read_as(&files(&[("main.tf", full)]), Engine::Tofu).expect("HCL is read");
         assert_eq!(interface.providers["aws"].source, "registry.terraform.io/hashicorp/aws");
     }
 
@@ -481,7 +428,29 @@ mod tests {
         assert_eq!(code(&[("a.tf.json", r#"{"provider": {"aws": [{}]}}"#)]), "template_provider");
         assert_eq!(code(&[("a.tf", "module \"x\" {\n source = \"../x\"\n}\n")]), "template_module_source");
         assert_eq!(code(&[("a.tf", "module \"x\" {\n source = \"/x\"\n}\n")]), "template_module_source");
+        assert_eq!(code(&[("a.tf", "terraform {\n state_store \"x\" {}\n}\n")]), "template_backend");
+        assert_eq!(code(&[("a.tf.json", r#"{"terraform": {"state_store": {"x": {}}}}"#)]), "template_backend");
         assert_eq!(code(&[("a.tf", "variable \"x\" {\n type = text\n}\n")]), "template_hcl_invalid");
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_in_every_file_that_is_read() {
+        let main = ("main.tf", "module \"a\" {\n source = \"./a\"\n}\n");
+        let provider = "provider \"aws\" {\n access_key = \"x\"\n}\n";
+        for file in ["b.tf", "override.tf", "b_override.tf", "a/b.tf"] {
+            assert_eq!(code(&[main, (file, provider)]), "template_provider", "{file}");
+        }
+        let marked = format!("\u{feff}{provider}");
+        assert_eq!(code(&[main, ("b.tf", marked.as_str())]), "template_provider");
+        // A second member of the same name does not hide the first, nor does a heredoc hide what comes after it.
+        let json = r#"{"provider": {"aws": {}}, "provider": {}, "terraform": {}}"#;
+        assert_eq!(code(&[main, ("b.tf.json", json)]), "template_provider");
+        let hidden = format!("locals {{\n a = <<X\nX\n}}\n{provider}locals {{\n b = <<X\nX\n}}\n");
+        assert_eq!(code(&[main, ("b.tf", hidden.as_str())]), "template_hcl_invalid");
+        // The engine reads none of these.
+        for file in ["b.txt", ".b.tf", "b.tf.bak", "c/b.tf", "b.TF", "b.tfvars"] {
+            assert_eq!(code(&[main, (file, provider)]), "ok", "{file}");
+        }
     }
 
     #[test]
@@ -506,6 +475,55 @@ mod tests {
         ]))
         .expect("a module with parts");
         assert_eq!(interface.providers.keys().collect::<Vec<_>>(), ["aws", "random"]);
+    }
+
+    #[test]
+    fn a_local_name_that_means_another_provider_elsewhere_gets_one_of_its_own() {
+        let needs = |entries: &str| format!("terraform {{\n required_providers {{\n{entries} }}\n}}\n");
+        let call = |name: &str| format!("module \"{name}\" {{\n source = \"./{name}\"\n}}\n");
+        let main = needs("a = { source = \"x/a\" }\na_2 = { source = \"x/two\" }\nb = { source = \"x/a\" }\n");
+        let interface = read(&files(&[
+            ("main.tf", &(main + &call("one") + &call("two"))),
+            ("one/main.tf", &needs("a = { source = \"y/a\" }\nc = { source = \"x/a\", version = \">= 2\" }\n")),
+            ("two/main.tf", &needs("a = { source = \"z/a\" }\nd = { source = \"x/a\", version = \"< 3\" }\n")),
+        ]))
+        .expect("a module with parts");
+        let found: Vec<String> = interface
+            .providers
+            .iter()
+            .map(|(name, one)| {
+                let source = one.source.strip_prefix("registry.terraform.io/").unwrap_or(&one.source);
+                format!("{name} = {source} {}", one.version.as_deref().unwrap_or("any"))
+            })
+            .collect();
+        // The folder that is called last is read first.
+        let expect = ["a = x/a < 3, >= 2", "a_2 = x/two any", "a_3 = z/a any", "a_4 = y/a any", "b = x/a any"];
+        assert_eq!(found, expect);
+    }
+
+    #[test]
+    fn names_that_the_root_module_refers_to_are_names() {
+        let check = |name: &str, variable: &str, output: &str| {
+            let quoted = serde_json::to_string(name).expect("JSON");
+            for (kind, expect) in [("variable", variable), ("output", output)] {
+                let json = format!("{{\"{kind}\": {{{quoted}: {{\"description\": \"x\"}}}}}}");
+                assert_eq!(code(&[("a.tf.json", json.as_str())]), expect, "{json}");
+                assert_eq!(code(&[("main.tf", ""), ("a_override.tf.json", json.as_str())]), expect, "{json}");
+            }
+        };
+        let invalid = "template_hcl_invalid";
+        for name in ["a", "_a", "a-b_1", "größe", "for", "source_1"] {
+            check(name, "ok", "ok");
+        }
+        for name in ["", "1a", "-a", "a b", "a.b", "a}${file(\"/etc/passwd\")}", "${a}", "a\n", "a\"", "a/b"] {
+            check(name, invalid, invalid);
+        }
+        for name in RESERVED {
+            check(name, invalid, "ok");
+        }
+        assert_eq!(code(&[("main.tf", "variable \"a b\" {}\n")]), invalid);
+        assert_eq!(code(&[("main.tf", "output \"a}\" { value = 1 }\n")]), invalid);
+        assert_eq!(code(&[("main.tf", "variable version {}\n")]), invalid);
     }
 
     #[test]

@@ -40,18 +40,31 @@ pub struct Field {
     pub optional: bool,
 }
 
+/// The longest text of the configuration in a message, in characters: an expression is written with all its indents.
+const MAX_SHOWN: usize = 100;
+
 /// Reads a type expression: `list(string)`, or the same quoted, as in `.tf.json`.
 pub(super) fn parse(expression: &Expression) -> Result<Type, String> {
     match expression {
         Expression::Variable(name) => keyword(name.as_str()),
         Expression::Parenthesis(inner) => parse(inner),
         Expression::String(text) => match text.parse::<Expression>() {
-            Ok(Expression::String(_)) | Err(_) => Err(format!("`{text}` is not a type")),
+            Ok(Expression::String(_)) | Err(_) => Err(no_type(text)),
             Ok(inner) => parse(&inner),
         },
         Expression::FuncCall(call) => constructor(call),
-        other => Err(format!("`{other}` is not a type")),
+        other => Err(no_type(&other.to_string())),
     }
+}
+
+fn no_type(text: &str) -> String {
+    format!("`{}` is not a type", shown(text))
+}
+
+/// As much of a text of the configuration as a message has.
+pub(super) fn shown(text: &str) -> String {
+    let shown: String = text.chars().take(MAX_SHOWN).collect();
+    if shown.len() < text.len() { shown + "…" } else { shown }
 }
 
 fn keyword(name: &str) -> Result<Type, String> {
@@ -63,7 +76,7 @@ fn keyword(name: &str) -> Result<Type, String> {
         "list" => Type::List(Box::new(Type::Any)),
         "set" => Type::Set(Box::new(Type::Any)),
         "map" => Type::Map(Box::new(Type::Any)),
-        other => return Err(format!("`{other}` is not a type")),
+        other => return Err(no_type(other)),
     })
 }
 
@@ -82,7 +95,7 @@ fn constructor(call: &FuncCall) -> Result<Type, String> {
                 let name = match key {
                     ObjectKey::Identifier(name) => name.as_str().to_owned(),
                     ObjectKey::Expression(Expression::String(name)) => name.clone(),
-                    other => return Err(format!("`{other}` is not an attribute name")),
+                    other => return Err(format!("`{}` is not an attribute name", shown(&other.to_string()))),
                 };
                 fields.insert(name, field(inner)?);
             }

@@ -12,8 +12,11 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::answers::Answers;
+use super::relay::Relay;
 use super::{Programs, Provider, ProviderError};
 use crate::engine::Engine;
+use crate::module::Needs;
 use crate::process::group::Killer;
 use crate::process::{Control, Environment, ProcessError, Terraform};
 use crate::run::Outcome;
@@ -101,6 +104,8 @@ struct Shelf {
     limits: Limits,
     programs: Programs,
     kept: Mutex<Option<Kept>>,
+    /// What the last one that was started has answered.
+    last: Mutex<Option<Last>>,
 }
 
 struct Kept {
@@ -110,6 +115,14 @@ struct Kept {
     environment: Environment,
     /// How many runs it has served.
     uses: u32,
+    answers: Arc<Answers>,
+}
+
+/// Whose answers these are: another process of that program, with that environment, has the same schemas.
+struct Last {
+    sha256: String,
+    environment: Environment,
+    answers: Arc<Answers>,
 }
 
 /// A provider that is lent to a run. Dropping it kills it.
@@ -117,12 +130,14 @@ pub struct Lent {
     shelf: Arc<Shelf>,
     kept: Kept,
     watch: Option<Watch>,
+    relay: Option<Relay>,
 }
 
 impl Providers {
     /// Keeps none yet. Sockets are made in folders below `sockets`.
     pub fn new(sockets: PathBuf, limits: Limits) -> Self {
-        Self(Arc::new(Shelf { sockets, limits, programs: Programs::default(), kept: Mutex::default() }))
+        let programs = Programs::default();
+        Self(Arc::new(Shelf { sockets, limits, programs, kept: Mutex::default(), last: Mutex::default() }))
     }
 
     /// A provider for a run of `terraform`: the kept one, where it may be used; else that is ended and another started.
@@ -131,7 +146,7 @@ impl Providers {
         let kept = shelf.lock().take();
         if let Some(kept) = kept {
             let Some(unfit) = judge(&kept, &wanted, &terraform.environment, shelf.limits) else {
-                return Ok(Lent { shelf: Arc::clone(shelf), kept, watch: None });
+                return Ok(Lent { shelf: Arc::clone(shelf), kept, watch: None, relay: None });
             };
             tracing::info!(source = kept.wanted.source, uses = kept.uses, %unfit, "a kept provider is ended");
             kept.provider.stop().await.map_err(ProviderError::Stop)?;
@@ -141,8 +156,9 @@ impl Providers {
         let Shelf { sockets, limits, programs, .. } = &**shelf;
         let provider = Provider::start(&wanted, &environment, programs, sockets, limits.starting).await?;
         tracing::info!(source = wanted.source, version = wanted.version, "a provider is running");
-        let kept = Kept { provider, wanted, environment, uses: 0 };
-        Ok(Lent { shelf: Arc::clone(shelf), kept, watch: None })
+        let answers = shelf.answers(&wanted.sha256, &environment);
+        let kept = Kept { provider, wanted, environment, uses: 0, answers };
+        Ok(Lent { shelf: Arc::clone(shelf), kept, watch: None, relay: None })
     }
 
     /// Ends the kept one, unless it serves this key. To be called before anything runs for a key, with a provider or
@@ -170,18 +186,43 @@ impl Shelf {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// What is known already of the answers of a provider that was started now.
+    fn answers(&self, sha256: &str, environment: &Environment) -> Arc<Answers> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = last.take().filter(|last| last.sha256 == sha256 && last.environment == *environment);
+        let answers = Arc::new(same.map(|last| last.answers.of_another()).unwrap_or_default());
+        let (sha256, environment) = (sha256.to_owned(), environment.clone());
+        *last = Some(Last { sha256, environment, answers: Arc::clone(&answers) });
+        answers
+    }
 }
 
 impl Lent {
-    /// `terraform`, which uses this provider and starts none. From now on what kills that one (`control`) kills this
-    /// one too: it must not go on with what its terraform was killed for.
-    pub fn serve(&mut self, terraform: &Terraform, control: &watch::Receiver<Control>) -> Terraform {
-        let Kept { provider, wanted, .. } = &self.kept;
+    /// `terraform`, which uses this provider and starts none. Where it is known what its run needs, it sees no other
+    /// schemas; without that it sees all. From now on what kills that terraform (`control`) kills the provider too: it
+    /// must not go on with what its terraform was killed for.
+    pub fn serve(
+        &mut self,
+        terraform: &Terraform,
+        control: &watch::Receiver<Control>,
+        needs: Option<Needs>,
+    ) -> Terraform {
+        let Kept { provider, wanted, answers, .. } = &self.kept;
         self.watch = Some(Watch::start(provider.killer(), control.clone()));
+        // The one of before must be gone first: they have the same place.
+        self.relay = None;
+        self.relay = needs.and_then(|needs| {
+            let started = provider.relay(needs, Arc::clone(answers));
+            started.inspect_err(|error| tracing::warn!(%error, "a run sees all schemas")).ok()
+        });
+        let entry = match &self.relay {
+            Some(relay) => provider.reattach_at(relay.socket()),
+            None => provider.reattach(),
+        };
         let source = wanted.source.as_str();
         let mut served = terraform.clone();
-        let attached = json!({ source: provider.reattach() });
-        served.environment.more.insert(VARIABLE.to_owned(), attached.to_string());
+        served.environment.more.insert(VARIABLE.to_owned(), json!({ source: entry }).to_string());
         served
     }
 
@@ -195,9 +236,9 @@ impl Lent {
     }
 
     fn give_back(self) {
-        let Self { shelf, mut kept, watch } = self;
+        let Self { shelf, mut kept, watch, relay } = self;
         // Whatever is told to the run from now on means others.
-        drop(watch);
+        drop((watch, relay));
         kept.uses += 1;
         let other = shelf.lock().replace(kept);
         drop(other);
@@ -293,6 +334,11 @@ fn unfit(
 mod tests {
     use std::collections::BTreeMap;
 
+    use bytes::Bytes;
+
+    use super::super::answers::Call;
+    use super::super::answers::tests::of;
+    use super::super::schemas::tests::{bytes, number};
     use super::*;
     use crate::events::Changes;
     use crate::run::{Action, Applied, Failure, Interruption};
@@ -334,6 +380,23 @@ mod tests {
         check(&wanted(), Seen { resident_bytes: Some(1_000_000_001), ..good }, 0, Some(Unfit::Memory));
         check(&wanted(), Seen { resident_bytes: None, ..good }, 0, Some(Unfit::Memory));
         assert_eq!(unfit(&wanted(), &wanted(), false, 0, good, limits), Some(Unfit::Environment));
+    }
+
+    #[test]
+    fn schemas_are_known_to_the_next_process_of_the_same_program_in_the_same_environment() {
+        let shelf = Providers::new("/s".into(), Limits::default()).0;
+        let check = |sha256: &str, endpoint: &str, expect: bool| {
+            let environment = Environment { endpoint_url: Some(endpoint.to_owned()), ..Environment::default() };
+            let answers = shelf.answers(sha256, &environment);
+            assert_eq!(answers.recall(Call::Schemas, &Bytes::new()).is_some(), expect, "{sha256} {endpoint}");
+            answers.learn(Call::Schemas, Bytes::new(), &of(&bytes(6, &number(2, 1))));
+        };
+        check("8c", "http://127.0.0.1:4566", false);
+        check("8c", "http://127.0.0.1:4566", true);
+        check("8c", "http://127.0.0.1:4566", true);
+        check("8c", "http://127.0.0.1:4567", false);
+        check("8d", "http://127.0.0.1:4567", false);
+        check("8d", "http://127.0.0.1:4567", true);
     }
 
     #[test]

@@ -1,49 +1,18 @@
 //! A provider's program: where it is in its folder, and that it is the one that the manifest names.
 //!
 //! Terraform hashes a provider's folder in each command; where the provider runs already it does not. So the program is
-//! hashed here, once in the life of this process. After that the kernel's own marks of the file are compared: whoever
-//! writes to it or puts another in its place changes the number of its place or the time of its last change, which
-//! nobody can set. That a process runs this file is seen from `/proc`, and what runs cannot be written to.
+//! hashed here, once in the life of this process. After that its [`Seal`] is compared. That a process runs this file is
+//! seen from `/proc`, and what runs cannot be written to.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use sha2::{Digest, Sha256};
-
 use super::ProviderError;
-
-const CHUNK: usize = 1 << 20;
-
-/// A file as the kernel knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seal {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    /// Seconds and nanoseconds.
-    changed_at: (i64, i64),
-}
-
-impl Seal {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            bytes: metadata.size(),
-            changed_at: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    /// Of the file that a process runs.
-    pub(super) fn of_process(pid: i32) -> io::Result<Self> {
-        Ok(Self::of(&fs::metadata(format!("/proc/{pid}/exe"))?))
-    }
-}
+use crate::seal::{Seal, digest};
 
 /// The programs that this process has verified.
 #[derive(Debug, Default)]
@@ -87,25 +56,10 @@ pub fn program(folder: &Path, source: &str) -> Option<PathBuf> {
     found.next().is_none().then_some(program)
 }
 
-/// The SHA-256 of a file, in hex, and what the file was while it was read.
-fn digest(path: &Path) -> io::Result<(String, Seal)> {
-    let mut file = File::open(path)?;
-    let before = Seal::of(&file.metadata()?);
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; CHUNK]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => hasher.update(&buffer[..count]),
-        }
-    }
-    if Seal::of(&file.metadata()?) != before {
-        return Err(io::Error::other("it was changed while it was read"));
-    }
-    Ok((hex::encode(hasher.finalize()), before))
-}
-
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     fn sha256(content: &str) -> String {

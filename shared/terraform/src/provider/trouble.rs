@@ -1,7 +1,8 @@
 //! Which failures come from a provider that was running already, in terraform's words. Pure.
 //!
 //! The words are those of terraform 1.11.4, tried with the AWS provider 5.100: dead before terraform started, its
-//! socket gone, of another protocol, killed while its schemas were read, it was configured, it made something.
+//! socket gone, of another protocol, killed while its schemas were read, it was configured, it made something. Those of
+//! schemas that are missing are from its source.
 
 use crate::events::{Diagnostic, Severity};
 
@@ -15,17 +16,36 @@ const LOST: [&str; 6] = [
     "Invalid format for TF_REATTACH_PROVIDERS",
 ];
 
+/// How the summary of an error tells that a provider has no schema of a type. It may be one that was left out; and
+/// where there is no such type, terraform names another one that may have been meant, for which it must know all.
+const MISSING: [&str; 13] = [
+    "Invalid resource type",
+    "Invalid data source",
+    "Invalid ephemeral resource",
+    "Missing resource type schema",
+    "provider does not support",
+    "does not support data source",
+    "does not support ephemeral resource",
+    "unknown resource type",
+    "unknown data source",
+    "unknown ephemeral resource",
+    "no schema available for",
+    "no resource type schema available",
+    "missing schema for",
+];
+
 /// The call in which something is made, changed or destroyed.
 const CHANGING: &str = "ApplyResourceChange";
 
-/// Whether a run that failed with a kept provider shall run again without: the provider was lost, and not while it
-/// changed something. One that is lost then is lost as one that terraform started itself would be: what it was at is
-/// not known, and to begin again could make it twice.
+/// Whether a run that failed with a kept provider shall run again without: the provider was lost or has not shown a
+/// schema, and not while it changed something. One that is lost then is lost as one that terraform started itself would
+/// be: what it was at is not known, and to begin again could make it twice.
 pub fn runs_again(diagnostics: &[Diagnostic], stderr: &str) -> bool {
     let errors = || diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     let texts = || errors().flat_map(|error| [error.summary.as_str(), error.detail.as_str()]).chain([stderr]);
     let says = |words: &str| texts().any(|text| text.contains(words));
-    LOST.into_iter().any(says) && !says(CHANGING)
+    let misses = |words: &str| errors().any(|error| error.summary.contains(words));
+    (LOST.into_iter().any(says) || MISSING.into_iter().any(misses)) && !says(CHANGING)
 }
 
 #[cfg(test)]
@@ -86,6 +106,35 @@ mod tests {
             range: None,
         };
         assert!(!runs_again(&[error("PlanResourceChange"), error("ApplyResourceChange")], ""), "one of them was");
+    }
+
+    #[test]
+    fn a_schema_that_was_not_shown_is_looked_for_without() {
+        let provider = "provider \"registry.terraform.io/hashicorp/aws\"";
+        check(
+            "Invalid resource type",
+            "The provider hashicorp/aws does not support resource type \"aws_s3_bukket\".",
+            true,
+        );
+        check(
+            "Invalid data source",
+            "The provider hashicorp/aws does not support data source \"aws_s3_bukket\".",
+            true,
+        );
+        check("Invalid ephemeral resource", "The provider hashicorp/aws does not support it.", true);
+        check("Missing resource type schema", "No schema is available for aws_s3_bucket.it in hashicorp/aws.", true);
+        check("provider does not support resource type \"aws_s3_bucket\"", "", true);
+        check("provider does not support \"aws_s3_bucket\"", "", true);
+        check(&format!("{provider} does not support data source \"aws_region\""), "", true);
+        check(&format!("{provider} does not support ephemeral resource \"aws_secret\""), "", true);
+        check("unknown resource type \"aws_s3_bucket\"", "", true);
+        check("unknown data source \"aws_region\"", "", true);
+        check("unknown ephemeral resource \"aws_secret\"", "", true);
+        let state = "while reading state; this is a bug in Terraform and should be reported";
+        check(&format!("no schema available for module.resource.aws_s3_bucket.it {state}"), "", true);
+        check("failed to encode aws_s3_bucket.it in state: no resource type schema available", "", true);
+        check("Changes.Encode: missing schema for aws_s3_bucket.it", "", true);
+        check("Resource postcondition failed", "unknown resource type", false);
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! The folder of unpacked artifacts, `<root>/<sha256>`. Several processes may share it: a download holds one lock, users
 //! hold another, and whatever is moved in or out is renamed. Locks are the kernel's (`flock`), so a crash frees them.
+//!
+//! Programs of templates run as the same user and can change what lies here. So each use compares it with what this
+//! process has unpacked or verified.
 #![allow(clippy::disallowed_methods, reason = "this is the edge: file times are compared with the clock")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{Artifact, Source, ToolchainError, download};
+use super::{Artifact, ArtifactKind, Source, ToolchainError, download};
+use crate::provider;
+use crate::seal::{self, Seals};
 
 /// Left by a process that died; no download takes longer.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
@@ -27,6 +33,8 @@ const DOWNLOAD: &str = ".download-";
 pub struct Toolchain {
     root: PathBuf,
     room: u64,
+    /// What this process has unpacked or verified, by name.
+    sealed: Arc<Mutex<BTreeMap<String, Seals>>>,
 }
 
 /// An artifact that is there. While it, or a clone of it, lives, nobody evicts it.
@@ -46,26 +54,29 @@ impl Tool {
 impl Toolchain {
     /// A folder that holds at most `room` bytes of unpacked artifacts. It is made when it is needed.
     pub fn new(root: PathBuf, room: u64) -> Self {
-        Self { root, room }
+        Self { root, room, sealed: Arc::default() }
     }
 
-    /// Makes sure that `artifact` is there. Whatever is there already is not looked at again: it was renamed into place
-    /// after its digest had been verified.
+    /// Makes sure that `artifact` is there, and is what the manifest says. What was changed since it was unpacked is
+    /// removed and fetched anew; so is what another process unpacked, unless its program has the manifest's digest.
     pub async fn ensure(&self, artifact: &Artifact, source: &impl Source) -> Result<Tool, ToolchainError> {
         let name = artifact.sha256.to_ascii_lowercase();
         if name.len() != 64 || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(ToolchainError::Name(artifact.sha256.clone()));
         }
         fs::create_dir_all(&self.root).map_err(ToolchainError::Folder)?;
-        if let Some(tool) = self.present(&name).await.map_err(ToolchainError::Folder)? {
+        if let Some(tool) = self.verified(artifact, &name).await? {
             return Ok(tool);
         }
         let download = open(&self.root.join(format!("{DOWNLOAD}{name}"))).map_err(ToolchainError::Folder)?;
         while !try_lock(&download).map_err(ToolchainError::Folder)? {
             tokio::time::sleep(POLL).await;
         }
-        if let Some(tool) = self.present(&name).await.map_err(ToolchainError::Folder)? {
+        if let Some(tool) = self.verified(artifact, &name).await? {
             return Ok(tool);
+        }
+        if fs::symlink_metadata(self.root.join(&name)).is_ok() && !self.evict(&name).map_err(ToolchainError::Folder)? {
+            return Err(ToolchainError::Changed(artifact.key.clone()));
         }
         self.make_room(artifact)?;
         let partial = self.beside(PARTIAL, &name);
@@ -73,13 +84,42 @@ impl Toolchain {
             remove(&partial);
             return Err(error);
         }
-        // Only a process that does not take the lock could have been faster; then its copy is as good as ours.
-        if let Err(error) = fs::rename(&partial, self.root.join(&name)) {
-            remove(&partial);
-            tracing::debug!(%error, name, "an unpacked artifact was not moved into place");
+        let moved = Seals::of(&partial).and_then(|seals| {
+            fs::rename(&partial, self.root.join(&name))?;
+            Ok(seals)
+        });
+        match moved {
+            Ok(seals) => self.seal(&name, seals),
+            Err(error) => {
+                remove(&partial);
+                return Err(ToolchainError::Folder(error));
+            }
         }
-        let absent = || ToolchainError::Folder(io::Error::from(io::ErrorKind::NotFound));
-        self.present(&name).await.map_err(ToolchainError::Folder)?.ok_or_else(absent)
+        self.verified(artifact, &name).await?.ok_or_else(|| ToolchainError::Changed(artifact.key.clone()))
+    }
+
+    /// The artifact, if it is there and still what this process knows, or else what the manifest says.
+    async fn verified(&self, artifact: &Artifact, name: &str) -> Result<Option<Tool>, ToolchainError> {
+        let Some(tool) = self.present(name).await.map_err(ToolchainError::Folder)? else { return Ok(None) };
+        // A program may have taken the rights to it away; then it is no more what it was.
+        let Ok(seals) = Seals::of(tool.path()) else { return Ok(None) };
+        if self.known(name).as_ref() == Some(&seals) {
+            return Ok(Some(tool));
+        }
+        if !is_meant(artifact, tool.path()).await {
+            tracing::warn!(name, "what lies in the toolchain folder is not what was unpacked there");
+            return Ok(None);
+        }
+        self.seal(name, seals);
+        Ok(Some(tool))
+    }
+
+    fn known(&self, name: &str) -> Option<Seals> {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn seal(&self, name: &str, seals: Seals) {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), seals);
     }
 
     /// The artifact, if it is there, marked as used now.
@@ -165,6 +205,21 @@ impl Toolchain {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         self.root.join(format!("{prefix}{name}-{}-{number}", std::process::id()))
     }
+}
+
+/// Whether the program in an unpacked artifact is the one that the manifest names.
+async fn is_meant(artifact: &Artifact, folder: &Path) -> bool {
+    let program = match artifact.kind {
+        ArtifactKind::Engine => Some(folder.join(&artifact.name)),
+        ArtifactKind::Provider => provider::program(folder, &artifact.name),
+    };
+    let (Some(program), Some(sha256)) = (program, &artifact.program_sha256) else { return false };
+    // Who may change what a link leads to changes nothing here.
+    if !fs::symlink_metadata(&program).is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let read = tokio::task::spawn_blocking(move || seal::digest(&program)).await;
+    matches!(read, Ok(Ok((actual, _))) if actual.eq_ignore_ascii_case(sha256))
 }
 
 struct Entry {
@@ -254,7 +309,7 @@ mod tests {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o755);
-        builder.append_data(&mut header, "bin/program", content).expect("an entry");
+        builder.append_data(&mut header, "terraform", content).expect("an entry");
         let archive = builder.into_inner().expect("an archive");
         let object = zstd::encode_all(archive.as_slice(), 1).expect("compressed");
         let sha256 = hex::encode(Sha256::digest(&object));
@@ -267,7 +322,7 @@ mod tests {
             bytes: object.len() as u64,
             unpacked_bytes: content.len() as u64,
             sha256,
-            program_sha256: None,
+            program_sha256: Some(hex::encode(Sha256::digest(content))),
         };
         (artifact, Memory { object: object.into(), reads: AtomicUsize::new(0) })
     }
@@ -287,7 +342,7 @@ mod tests {
             (0..9_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(20 << 20).collect();
         let (artifact, source) = packed(&content);
         let tool = toolchain.ensure(&artifact, &source).await.expect("unpacked");
-        assert_eq!(fs::read(tool.path().join("bin/program")).expect("the program"), content);
+        assert_eq!(fs::read(tool.path().join("terraform")).expect("the program"), content);
         let reads = source.reads.load(Ordering::Relaxed);
         assert!(reads > 1, "read in parts");
         toolchain.ensure(&artifact, &source).await.expect("found");
@@ -315,6 +370,59 @@ mod tests {
         let error = toolchain.ensure(&artifact, &source).await.expect_err("refused");
         assert!(matches!(error, ToolchainError::Digest { .. }), "{error}");
         assert!(visible(root.path()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_is_fetched_anew() {
+        let check = async |change: &dyn Fn(&Path) -> io::Result<()>, what: &str| {
+            let root = tempfile::tempdir().expect("a folder");
+            let toolchain = Toolchain::new(root.path().to_owned(), 1 << 30);
+            let (mut artifact, source) = packed(b"program");
+            // Then all depends on what this process knows.
+            artifact.program_sha256 = None;
+            let tool = toolchain.ensure(&artifact, &source).await.expect("unpacked").path().to_owned();
+            change(&tool).expect("changed");
+            toolchain.ensure(&artifact, &source).await.expect("fetched anew");
+            assert_eq!(source.reads.load(Ordering::Relaxed), 2, "{what}");
+            assert_eq!(fs::read(tool.join("terraform")).expect("the program"), b"program", "{what}");
+            assert_eq!(fs::read_dir(&tool).expect("a folder").count(), 1, "{what}");
+        };
+        check(&|tool: &Path| fs::write(tool.join("terraform"), "another program"), "written").await;
+        let replaced = |tool: &Path| {
+            fs::write(tool.join("new"), "another")?;
+            fs::rename(tool.join("new"), tool.join("terraform"))
+        };
+        check(&replaced, "replaced").await;
+        check(&|tool: &Path| fs::write(tool.join("more"), ""), "one more").await;
+        let linked = |tool: &Path| {
+            fs::rename(tool, tool.with_file_name("away"))?;
+            fs::create_dir(tool)?;
+            std::os::unix::fs::symlink("../away/terraform", tool.join("terraform"))
+        };
+        check(&linked, "a link").await;
+    }
+
+    #[tokio::test]
+    async fn what_another_process_unpacked_counts_where_its_program_is_the_manifests() {
+        let root = tempfile::tempdir().expect("a folder");
+        let process = || Toolchain::new(root.path().to_owned(), 1 << 30);
+        let (artifact, source) = packed(b"program");
+        let reads = || source.reads.load(Ordering::Relaxed);
+        let held = process().ensure(&artifact, &source).await.expect("unpacked");
+        process().ensure(&artifact, &source).await.expect("verified");
+        assert_eq!(reads(), 1);
+
+        let nameless = Artifact { program_sha256: None, ..artifact.clone() };
+        let error = process().ensure(&nameless, &source).await.expect_err("somebody uses it");
+        assert!(matches!(error, ToolchainError::Changed(_)) && error.passes(), "{error}");
+        let program = held.path().join("terraform");
+        drop(held);
+        process().ensure(&nameless, &source).await.expect("fetched anew");
+        assert_eq!(reads(), 2);
+
+        fs::write(&program, "another program").expect("changed");
+        process().ensure(&artifact, &source).await.expect("fetched anew");
+        assert_eq!((reads(), fs::read(&program).expect("the program").as_slice()), (3, b"program".as_slice()));
     }
 
     #[tokio::test]

@@ -36,7 +36,8 @@ pub struct Artifact {
     pub bytes: u64,
     /// Size of the files in it.
     pub unpacked_bytes: u64,
-    /// SHA-256 of the program in it, in hex, where it is a provider. One that has none is never kept running.
+    /// SHA-256 of the program in it, in hex. A provider that has none is never kept running, and what has none is used
+    /// by the process alone that has unpacked it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program_sha256: Option<String>,
 }

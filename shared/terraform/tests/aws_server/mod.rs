@@ -1,7 +1,7 @@
 //! A server in AWS's place, as small as one can be: it tells who asks (STS), and keeps log groups. It listens on
 //! 127.0.0.1 and ends with the test that holds it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +30,8 @@ pub struct AwsServer {
 #[derive(Default)]
 struct Shared {
     ended: AtomicBool,
-    groups: Mutex<BTreeSet<String>>,
+    /// Names, and for how many days each keeps what is written, if not for ever.
+    groups: Mutex<BTreeMap<String, Value>>,
 }
 
 struct Request {
@@ -67,7 +68,7 @@ impl AwsServer {
 
     /// The log groups that there are.
     pub fn groups(&self) -> Vec<String> {
-        self.shared.groups.lock().expect("the groups").iter().cloned().collect()
+        self.shared.groups.lock().expect("the groups").keys().cloned().collect()
     }
 
     /// Forgets all log groups.
@@ -148,13 +149,17 @@ fn answer(shared: &Shared, request: &Request) -> Option<(u16, &'static str, Stri
     let said = match operation {
         "CreateLogGroup" if text("logGroupName").starts_with(NEVER) => return None,
         "CreateLogGroup" => {
-            groups.insert(text("logGroupName"));
+            groups.insert(text("logGroupName"), Value::Null);
+            json!({})
+        }
+        "PutRetentionPolicy" => {
+            groups.insert(text("logGroupName"), asked["retentionInDays"].clone());
             json!({})
         }
         "DescribeLogGroups" => {
             let prefix = text("logGroupNamePrefix");
-            let found = groups.iter().filter(|name| name.starts_with(&prefix));
-            let found: Vec<Value> = found.map(|name| described(name)).collect();
+            let found = groups.iter().filter(|(name, _)| name.starts_with(&prefix));
+            let found: Vec<Value> = found.map(|(name, days)| described(name, days)).collect();
             json!({ "logGroups": found })
         }
         "ListTagsForResource" => json!({"tags": {}}),
@@ -167,7 +172,12 @@ fn answer(shared: &Shared, request: &Request) -> Option<(u16, &'static str, Stri
     Some((200, JSON, said.to_string()))
 }
 
-fn described(name: &str) -> Value {
+fn described(name: &str, days: &Value) -> Value {
     let arn = format!("arn:aws:logs:eu-central-1:123456789012:log-group:{name}");
-    json!({"logGroupName": name, "logGroupArn": arn, "arn": format!("{arn}:*"), "logGroupClass": "STANDARD"})
+    let all = format!("{arn}:*");
+    let mut group = json!({"logGroupName": name, "logGroupArn": arn, "arn": all, "logGroupClass": "STANDARD"});
+    if !days.is_null() {
+        group["retentionInDays"] = days.clone();
+    }
+    group
 }

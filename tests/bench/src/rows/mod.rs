@@ -6,6 +6,7 @@ mod cpu;
 mod crowd;
 mod growth;
 mod link;
+mod memory;
 mod redeploy;
 mod simulation;
 mod start;
@@ -42,6 +43,7 @@ pub const GROUPS: &[Group] = &[
     Group { name: "growth", lines: growth::LINES, rows: |ground| growth::rows(ground).boxed_local() },
     Group { name: "crowd", lines: crowd::LINES, rows: |ground| crowd::rows(ground).boxed_local() },
     Group { name: "sweeper", lines: sweeper::LINES, rows: |ground| sweeper::rows(ground).boxed_local() },
+    Group { name: "memory", lines: memory::LINES, rows: |ground| memory::rows(ground).boxed_local() },
     Group { name: "simulation", lines: simulation::LINES, rows: |ground| simulation::rows(ground).boxed_local() },
 ];
 

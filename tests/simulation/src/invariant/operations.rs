@@ -22,7 +22,13 @@ impl Checker {
                 let detail = format!("{:?} was {:?} and is {:?}", written.item, before.status, after.status);
                 return Err(Violation::new("final_statuses_stay", detail));
             }
-            let claimed = before.status != OperationStatus::Running && after.status == OperationStatus::Running;
+            // Who ends one that is Ready, or lets it wait, has claimed it in the same commit, or is no worker.
+            let claimed = match (before.status, after.status) {
+                (OperationStatus::Running, _) => false,
+                (_, OperationStatus::Running) => true,
+                (OperationStatus::Ready, _) => after.epoch > before.epoch,
+                _ => false,
+            };
             if after.epoch != before.epoch + u64::from(claimed) {
                 let detail = format!("{:?}: epoch {} after {}", written.item, after.epoch, before.epoch);
                 return Err(Violation::new("epochs_grow", detail));

@@ -338,6 +338,9 @@ fn is_listed(item: &Item) -> bool {
         | Item::CandidateGuard(_)
         | Item::GraphGuard
         | Item::Idempotency(..)
+        | Item::Token(_)
+        | Item::TokenRoll
+        | Item::TemplatePolicy
         | Item::Audit(..) => false,
     }
 }

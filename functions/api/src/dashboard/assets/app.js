@@ -138,8 +138,10 @@
     asking = true;
     wanted = false;
     last = Date.now();
+    let why = "no answer";
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html", "x-live": "1" }, cache: "no-store" });
+      if (answer.status === 401) why = "you are signed out";
       if (!answer.ok) throw new Error(answer.statusText);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.getElementById("live");
@@ -155,7 +157,7 @@
       say(live.dataset.done === undefined ? "Live" : "");
     } catch {
       failures += 1;
-      say("Not up to date: no answer");
+      say(`Not up to date: ${why}`);
     }
     asking = false;
     if (wanted) return plan(1);

@@ -7,13 +7,16 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use conductor_engine::port::{Clock, Ports};
+use conductor_domain::principal::Principal;
+use conductor_engine::port::Clock;
 use conductor_engine::{Causes, LogReader};
 use conductor_store::Aws;
 use futures::stream;
 use tracing::{Instrument, Span};
 
 use super::flow::Flow;
+use crate::app::App;
+use crate::auth::Shown;
 
 /// After so long without a line something is said all the same: the gateway ends what is silent for 5 minutes, and
 /// other proxies are less patient.
@@ -22,10 +25,44 @@ const SILENCE: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most bytes of an answer that does not flow: Lambda takes 6 MB.
 pub const MOST: usize = 4 * 1024 * 1024;
+/// How long it counts who the caller is.
+const COUNTS: Duration = Duration::from_secs(30);
 /// After so long the caller asks again: where the answer flowed, where it did not, and where it broke off.
 const AFTER_A_FLOW: Duration = Duration::from_millis(100);
 const AFTER_AN_ANSWER: Duration = Duration::from_millis(250);
 const AFTER_A_FAULT: Duration = Duration::from_secs(5);
+
+/// Who follows a log. What a request showed of them may be revoked, or expire, while its answer flows.
+pub struct Asker {
+    app: App,
+    shown: Shown,
+    principal: Principal,
+    /// When they were last known to be this principal, in the clock's monotonic time.
+    known: Duration,
+}
+
+impl Asker {
+    /// Whoever a request is from that was let through at this moment.
+    pub fn new(app: App, shown: Shown, principal: Principal) -> Self {
+        let known = app.engine.clock.monotonic();
+        Self { app, shown, principal, known }
+    }
+
+    fn now(&self) -> Duration {
+        self.app.engine.clock.monotonic()
+    }
+
+    /// Whether it is still the principal that it was.
+    async fn is_still_there(&mut self) -> bool {
+        let now = self.now();
+        if now.saturating_sub(self.known) < COUNTS {
+            return true;
+        }
+        let is_still = self.shown.is_still(&self.app, &self.principal).await;
+        self.known = now;
+        is_still
+    }
+}
 
 /// A log that is followed.
 pub struct Tail {
@@ -33,8 +70,8 @@ pub struct Tail {
     pub reader: LogReader<Aws>,
     /// How it is written.
     pub flow: Flow,
-    /// What tells the time.
-    pub clock: <Aws as Ports>::Clock,
+    /// Who follows it.
+    pub asker: Asker,
     /// When the answer has to end, in the clock's monotonic time; none where it does not flow.
     pub until: Option<Duration>,
     /// Where the rest is to be asked for: a path that wants a position at its end.
@@ -64,6 +101,9 @@ impl Tail {
     async fn next(mut self) -> (String, Option<Self>) {
         loop {
             let Some(time) = self.time() else { return (self.pause(AFTER_A_FLOW), None) };
+            if !self.asker.is_still_there().await {
+                return (self.pause(AFTER_A_FAULT), None);
+            }
             let read = match self.reader.follow(time).await {
                 Ok(read) => read,
                 Err(error) => {
@@ -97,7 +137,7 @@ impl Tail {
     /// How long the next read may take; none where the answer has to end.
     fn time(&self) -> Option<Duration> {
         let Some(until) = self.until else { return Some(PATIENCE) };
-        let left = until.saturating_sub(self.clock.monotonic()).min(SILENCE);
+        let left = until.saturating_sub(self.asker.now()).min(SILENCE);
         (!left.is_zero()).then_some(left)
     }
 

@@ -80,7 +80,7 @@ impl Terraforming {
         for (artifact, _) in &tools.providers {
             digest.update(artifact.sha256.as_bytes());
         }
-        let mirror = self.root.join("mirror").join(hex::encode(digest.finalize()));
+        let mirror = self.scratch.mirror().join(hex::encode(digest.finalize()));
         let providers: Vec<MirroredProvider> = tools
             .providers
             .iter()

@@ -23,6 +23,9 @@ fn template(version: &str, state: TemplateState) -> TemplateVersion {
         retain: false,
         executor: Default::default(),
         limits: Default::default(),
+        services: Vec::new(),
+        untrusted: false,
+        findings: Vec::new(),
         created_at: Timestamp::UNIX_EPOCH,
         created_by: String::new(),
     }
@@ -97,6 +100,7 @@ fn decided(found: Option<(ResourceStatus, Option<u128>, bool)>, wanted: &Wanted)
         hash: Some("same"),
         made: true,
         mine,
+        may_change: true,
     });
     decide(found, ask)
 }
@@ -134,7 +138,7 @@ fn a_deprecated_version_makes_nothing_new() {
     let Decision::Refuse(refusal) = decide(None, ask) else { panic!("it makes one") };
     assert_eq!(refusal.code, Code::TemplateDeprecated);
     let active = resource(ResourceStatus::Active, None);
-    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false };
+    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false, may_change: true };
     assert_eq!(decide(Some(found), ask), Decision::Link);
 }
 
@@ -145,7 +149,7 @@ fn another_type_under_a_shared_name_is_a_conflict() {
     let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
     let ask = Ask { operation, template: &name, version: Some(&version), accepts: true, hash: "same", refresh: false };
     let active = resource(ResourceStatus::Active, None);
-    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false };
+    let found = Found { resource: &active, hash: Some("same"), made: true, mine: false, may_change: true };
     let Decision::Refuse(refusal) = decide(Some(found), ask) else { panic!("it takes it") };
     assert_eq!(refusal.code, Code::TypeConflict);
 }
@@ -158,7 +162,7 @@ fn what_conductor_did_not_make_is_used_and_never_changed() {
     (external.external, external.version) = (Some("arn:x".to_owned()), None);
     let check = |hash: &str, mine: bool, expect: Option<Decision>| {
         let ask = Ask { operation, template: &name, version: None, accepts: false, hash, refresh: true };
-        let found = Found { resource: &external, hash: Some("same"), made: true, mine };
+        let found = Found { resource: &external, hash: Some("same"), made: true, mine, may_change: true };
         match (decide(Some(found), ask), expect) {
             (Decision::Refuse(refusal), None) => assert_eq!(refusal.code, Code::ResourceExternal),
             (decision, expect) => assert_eq!(Some(decision), expect),
@@ -167,4 +171,33 @@ fn what_conductor_did_not_make_is_used_and_never_changed() {
     check("same", false, Some(Decision::Link));
     check("same", true, Some(Decision::Unchanged));
     check("other", true, None);
+}
+
+#[test]
+fn what_lives_where_its_user_may_not_deploy_is_used_and_never_changed() {
+    use ResourceStatus as S;
+    let (version, newer) = (template("1.0.0", TemplateState::Active), template("2.0.0", TemplateState::Active));
+    let name = TemplateName::new("note", None);
+    let operation = OperationId::from_untyped_uuid(Uuid::from_u128(MINE));
+    let ask = Ask { operation, template: &name, version: Some(&version), accepts: false, hash: "same", refresh: false };
+    let decided = |status: S, mine: bool, ask: Ask<'_>| {
+        let there = resource(status, None);
+        let found = Found { resource: &there, hash: Some("same"), made: true, mine, may_change: false };
+        decide(Some(found), ask)
+    };
+    let refresh = Ask { refresh: true, ..ask };
+    assert_eq!(decided(S::Active, false, ask), Decision::Link);
+    assert_eq!(decided(S::Active, false, refresh), Decision::Link);
+    assert_eq!(decided(S::Active, true, refresh), Decision::Unchanged);
+    let refused = [
+        decided(S::Active, true, Ask { hash: "other", ..ask }),
+        decided(S::Active, false, Ask { version: Some(&newer), ..ask }),
+        decided(S::Failed, false, ask),
+        decided(S::Deleting, false, Ask { hash: "other", ..ask }),
+    ];
+    for decision in refused {
+        let Decision::Refuse(refusal) = decision else { panic!("{decision:?}") };
+        assert_eq!(refusal.code, Code::Forbidden);
+        assert!(refusal.detail.contains("in the environment dev"), "{}", refusal.detail);
+    }
 }

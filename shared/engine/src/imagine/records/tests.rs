@@ -178,21 +178,7 @@ async fn a_commit_is_small_and_names_a_record_once() {
 }
 
 fn lease(number: u32, seconds: i64) -> Lease {
-    Lease {
-        deployment: deployment(),
-        operation: number,
-        epoch: 1,
-        worker: "worker".to_owned(),
-        heartbeat_at: NOW,
-        expires_at: NOW + SignedDuration::from_secs(seconds),
-        terraform_started_at: None,
-        terraform_ended_at: None,
-        dead_after: None,
-        begun: Vec::new(),
-        replaced: Vec::new(),
-        unstored: Vec::new(),
-        stop: None,
-    }
+    Lease::new(deployment(), number, 1, "worker", NOW, NOW + SignedDuration::from_secs(seconds))
 }
 
 async fn due<R: Records + Clone>(records: &Overlay<R>, seconds: i64) -> Vec<u32> {

@@ -1,0 +1,34 @@
+//! The tests that talk to the stack on this machine as its users do, in one program: it is linked once.
+
+mod audit;
+mod backends;
+mod bad_archives;
+mod bad_input;
+mod bad_requests;
+mod concurrency;
+mod consumers;
+mod contract;
+mod credentials;
+mod cycles;
+mod deployments;
+mod dry_run;
+mod environments;
+mod escape;
+mod external;
+mod failures;
+mod graph;
+mod logs;
+mod matching;
+mod modes;
+mod no_duplicates;
+mod policy;
+mod pools;
+mod redeploy;
+mod retain;
+mod retry;
+mod secrets;
+mod sharing;
+mod sweeper;
+mod templates;
+mod updates;
+mod workload;

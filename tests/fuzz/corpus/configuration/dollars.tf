@@ -1,0 +1,3 @@
+variable "a" { default = "$$${ /*" }
+output "hidden" { value = 1 }
+variable "c" { default = "*/ 1}" }

@@ -1,0 +1,17 @@
+locals {
+  a = <<EOT
+x
+EOT
+}
+resource "terraform_data" "hidden" {
+  provisioner "local-exec" {
+    command = "id"
+  }
+}
+output "hidden" {
+  value = 1
+}
+locals {
+  b = <<EOT
+EOT
+}

@@ -1,0 +1,4 @@
+variable "\u0061" {}
+output "\u0062" {
+  value = var.a
+}

@@ -1,0 +1,4 @@
+variable "a b" {}
+output "a}" {
+  value = 1
+}

@@ -1,0 +1,4 @@
+variable "a" {
+  default = "x"
+}
+# end
