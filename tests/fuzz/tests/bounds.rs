@@ -80,9 +80,9 @@ fn check(target: fn(&[u8]), made: impl Fn(usize) -> String) {
     let (small, large) = (made(SMALL), made(FACTOR * SMALL));
     assert!(small.len() <= SMALL && large.len() >= (FACTOR - 1) * SMALL, "{} and {}", small.len(), large.len());
     let (few, many) = (run(target, &small), run(target, &large));
-    assert!(few.most <= MAX_MEMORY, "{} bytes took {} at once", small.len(), few.most);
+    assert!(few.most <= MAX_MEMORY, "{} bytes of input took {} at once", small.len(), few.most);
     let allowed = few.bytes.max(SMALL) * MAX_GROWTH as usize;
-    assert!(many.bytes <= allowed, "{} bytes took {}, and {} bytes {}", small.len(), few.bytes, large.len(), many.bytes);
+    assert!(many.bytes <= allowed, "{FACTOR} times the input took {} bytes, not {}", many.bytes, few.bytes);
     let (mut least, mut most) = (few.time, many.time);
     for _ in 1..RUNS {
         least = least.min(run(target, &small).time).max(Duration::from_millis(1));
@@ -91,7 +91,7 @@ fn check(target: fn(&[u8]), made: impl Fn(usize) -> String) {
         }
         most = most.min(run(target, &large).time);
     }
-    panic!("{} bytes took {least:?}, and {} bytes {most:?}, at the best of {RUNS} runs", small.len(), large.len());
+    panic!("{FACTOR} times the input took {most:?}, not {least:?}, at the best of {RUNS} runs");
 }
 
 /// So many of a thing, as many as fit beside what else there is.
