@@ -39,8 +39,7 @@ up: functions ## the stack on this machine; again after a change: rebuilt and re
 down: ## stops the stack, leaves no process behind
 	@python3 -m infra.local.emulator stop
 
-deploy: PROFILE = release
-deploy: functions ## the same steps into the AWS account of your credentials
+deploy: $(TOOLS) ## the same steps into the AWS account of your credentials
 	@mkdir -p .local && $(PYTHON) -m infra.local.deploy
 	@$(MAKE) --no-print-directory furnish WHERE=
 

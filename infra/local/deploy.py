@@ -5,7 +5,8 @@
 With --local it then writes .local/stack.json, else .local/deployed.json: what tests, seed and demo need to know. A stack
 of another name stands beside the first and has a file of its own (stack-NAME.json, deployed-NAME.json); furnish it with
 `make furnish WHERE="--local --name NAME"`. Parameters come from samconfig.toml, and then from the command line. Whoever
-deploys a stack to which nobody has access yet becomes its administrator.
+deploys a stack to which nobody has access yet becomes its administrator. What goes to AWS is built anew, as a release;
+--local takes what lies in target/lambda.
 """
 
 import json
@@ -22,20 +23,37 @@ from botocore.exceptions import ClientError
 from infra.local import LOCAL, ROOT, STACK_NAME, emulator, stack, target_name
 
 # The defaults of template.yaml, for a stack that is not there yet.
-AUTHENTICATION, ACCESS = "iam", "{}"
+DEFAULTS = {
+    "Authentication": "iam",
+    "Access": "{}",
+    "ProvisionerTimeout": "900",
+    "StopBeforeDeadline": "90",
+    "WorthStarting": "30",
+    "SessionSeconds": "900",
+    "WakeVisibility": "960",
+}
 
 
 def deploy(local, name=STACK_NAME, parameters=(), options=()):
     if local:
         stack.use_emulator(emulator.start())
+    else:
+        stack.use_account()
     section = "local" if local else "default"
     given = overrides(section, name, parameters)
     before = stack_parameters(name)
     administrator = caller()
-    access = with_administrator({"Authentication": AUTHENTICATION, "Access": ACCESS} | before | given, administrator)
+    chosen = DEFAULTS | before | given
+    if broken := broken_rules(chosen):
+        sys.exit("nothing was deployed:\n" + "\n".join(f"  {rule}" for rule in broken))
+    access = with_administrator(chosen, administrator)
     if access:
         given["Access"] = access
         print(f"  administrator: {administrator} (the parameter Access)")
+    elif not local and is_stranger(chosen, administrator):
+        print(f"  {administrator} is not in the parameter Access: what comes after deploying needs CONDUCTOR_TOKEN")
+    if not local:
+        subprocess.run(["make", "--no-print-directory", "functions", "PROFILE=release"], cwd=ROOT, check=True)
     if given:
         # In a file: on the command line JSON would have to be quoted once more.
         file = LOCAL / f"parameters-{name}.yaml"
@@ -72,12 +90,32 @@ def overrides(section, name, given):
     return parameters | dict(pair.split("=", 1) for pair in given)
 
 
+def broken_rules(parameters):
+    """What CloudFormation cannot check: the times that hang on each other."""
+    seconds = {name: int(parameters[name]) for name in DEFAULTS if name not in ("Authentication", "Access")}
+    timeout = seconds["ProvisionerTimeout"]
+    return [rule for rule, holds in (
+        (f"StopBeforeDeadline + WorthStarting must be below ProvisionerTimeout ({timeout}): otherwise nothing ever starts",
+         seconds["StopBeforeDeadline"] + seconds["WorthStarting"] < timeout),
+        (f"SessionSeconds must not be below ProvisionerTimeout ({timeout}): credentials would end before the run",
+         seconds["SessionSeconds"] >= timeout),
+        (f"WakeVisibility must be at least ProvisionerTimeout + 60 ({timeout + 60}): messages would come back during the run",
+         seconds["WakeVisibility"] >= timeout + 60),
+    ) if not holds]
+
+
 def with_administrator(parameters, identity):
     """The parameter Access where this identity has to be added, because signed requests count and nobody may sign any."""
     access = json.loads(parameters["Access"])
     if "iam" not in parameters["Authentication"].split(",") or access.get("iam"):
         return None
     return json.dumps({**access, "iam": [{"arn": identity, "roles": ["admin"]}]}, separators=(",", ":"))
+
+
+def is_stranger(parameters, identity):
+    """Whether this identity, or none that signs, may call the API."""
+    named = {one["arn"] for one in json.loads(parameters["Access"]).get("iam", [])}
+    return "iam" not in parameters["Authentication"].split(",") or identity not in named
 
 
 def caller():

@@ -16,7 +16,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from infra.local import ROOT, stack as stacks, target_name
-from infra.local.deploy import stack_outputs
+from infra.local.deploy import stack_outputs, stack_parameters
 
 LOCAL_EXTERNAL_ID = "local"  # also in samconfig.toml, for environments that name no role
 
@@ -94,32 +94,34 @@ def target_role(stack):
         "Capabilities": ["CAPABILITY_NAMED_IAM"],
     }
     outputs = stack_outputs(stack["name"])
-    given = [{"ParameterKey": key, "ParameterValue": value} for key, value in (
-        ("RoleName", target),
-        ("ConductorName", stack["name"]),
-        ("ProvisionerRoleArn", outputs["ProvisionerRoleArn"]),
-        ("WorkerRoleArn", outputs["WorkerRoleArn"]),
-    )]
-    try:
-        external_id = parameter(target, "ExternalId")
-        cloudformation.update_stack(
-            **arguments, Parameters=[*given, {"ParameterKey": "ExternalId", "UsePreviousValue": True}])
-        cloudformation.get_waiter("stack_update_complete").wait(StackName=target, WaiterConfig={"Delay": 2})
-    except ClientError as error:
-        message = error.response["Error"]["Message"]
-        if "does not exist" in message:
-            external_id = LOCAL_EXTERNAL_ID if stack["awsEndpointUrl"] else secrets.token_hex(16)
-            cloudformation.create_stack(
-                **arguments, Parameters=[*given, {"ParameterKey": "ExternalId", "ParameterValue": external_id}])
-            cloudformation.get_waiter("stack_create_complete").wait(StackName=target, WaiterConfig={"Delay": 2})
-        elif "No updates" not in message:
-            raise
+    given = {
+        "RoleName": target,
+        "ConductorName": stack_parameters(stack["name"])["Name"],
+        "ProvisionerRoleArn": outputs["ProvisionerRoleArn"],
+        "WorkerRoleArn": outputs["WorkerRoleArn"],
+    }
+    before = stack_parameters(target)
+    if before:
+        parameters = target_parameters(given, before)
+        try:
+            cloudformation.update_stack(**arguments, Parameters=parameters)
+            cloudformation.get_waiter("stack_update_complete").wait(StackName=target, WaiterConfig={"Delay": 2})
+        except ClientError as error:
+            if "No updates" not in error.response["Error"]["Message"]:
+                raise
+        external_id = before["ExternalId"]
+    else:
+        external_id = LOCAL_EXTERNAL_ID if stack["awsEndpointUrl"] else secrets.token_hex(16)
+        parameters = target_parameters(given | {"ExternalId": external_id}, {})
+        cloudformation.create_stack(**arguments, Parameters=parameters)
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=target, WaiterConfig={"Delay": 2})
     return stack_outputs(target)["RoleArn"], external_id
 
 
-def parameter(target, name):
-    stack = boto3.client("cloudformation").describe_stacks(StackName=target)["Stacks"][0]
-    return next(p["ParameterValue"] for p in stack["Parameters"] if p["ParameterKey"] == name)
+def target_parameters(given, before):
+    """What is given, and beside it what somebody has set: CloudFormation turns what it is not told back to the default."""
+    return [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()] + [
+        {"ParameterKey": key, "UsePreviousValue": True} for key in before if key not in given]
 
 
 if __name__ == "__main__":

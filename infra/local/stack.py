@@ -25,6 +25,8 @@ def load(local=True, name=STACK_NAME):
     stack = json.loads(description.read_text())
     if local:
         use_emulator(stack["awsEndpointUrl"])
+    else:
+        use_account()
     return stack
 
 
@@ -55,6 +57,12 @@ def use_emulator(url):
         AWS_ENDPOINT_URL=url, AWS_REGION=REGION, AWS_DEFAULT_REGION=REGION,
         AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test",
     )
+
+
+def use_account():
+    """The region of this process and its children where it is given as most programs read it, but not boto3."""
+    if region := os.environ.get("AWS_REGION"):
+        os.environ.setdefault("AWS_DEFAULT_REGION", region)
 
 
 class Problem(Exception):
@@ -105,8 +113,9 @@ def warning(stack):
     """What is said loudly of a stack that asks nobody who they are; None where it asks."""
     if stack["authentication"] != "open":
         return None
-    whom = "everyone on this machine (it listens on 127.0.0.1 alone)" if stack["awsEndpointUrl"] else "everyone who can reach it"
-    return f"*** OPEN: {whom} is administrator of the stack {stack['name']!r}. ***"
+    if not stack["awsEndpointUrl"]:
+        return f"*** Authentication=open: the stack {stack['name']!r} answers under loopback addresses alone, so to nobody. ***"
+    return f"*** OPEN: everyone on this machine (it listens on 127.0.0.1 alone) is administrator of the stack {stack['name']!r}. ***"
 
 
 def api(stack):

@@ -1,12 +1,13 @@
 """Deploying leaves no stack that nobody can use, and none that is open without a word."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from samcli.cli.types import CfnParameterOverridesType
 
-from infra.local import deploy, emulator, stack as stacks
+from infra.local import deploy, emulator, seed, stack as stacks
 from stack_template import PARAMETERS
 
 ME = "arn:aws:iam::123456789012:role/me"
@@ -44,13 +45,48 @@ def test_a_session_is_its_role(monkeypatch, arn, identity):
 
 
 def test_the_defaults_are_those_of_the_template():
-    assert (deploy.AUTHENTICATION, deploy.ACCESS) == (PARAMETERS["Authentication"]["Default"], PARAMETERS["Access"]["Default"])
+    assert deploy.DEFAULTS == {name: str(PARAMETERS[name]["Default"]) for name in deploy.DEFAULTS}
+
+
+@pytest.mark.parametrize("given, words", [
+    ({}, []),
+    ({"ProvisionerTimeout": "50", "StopBeforeDeadline": "15", "WorthStarting": "5", "SessionSeconds": "50", "WakeVisibility": "110"}, []),
+    ({"ProvisionerTimeout": "120"}, ["StopBeforeDeadline + WorthStarting must be below ProvisionerTimeout (120)"]),
+    ({"ProvisionerTimeout": "60", "SessionSeconds": "59"}, ["WorthStarting", "SessionSeconds must not be below"]),
+    ({"WakeVisibility": "959"}, ["WakeVisibility must be at least ProvisionerTimeout + 60 (960)"]),
+])
+def test_times_that_do_not_go_together_are_refused(given, words):
+    broken = deploy.broken_rules(deploy.DEFAULTS | given)
+    assert len(broken) == len(words) and all(word in rule for word, rule in zip(words, broken))
+
+
+@pytest.mark.parametrize("authentication, access, expected", [
+    ("iam", {"iam": [{"arn": ME, "roles": ["admin"]}]}, False),
+    ("iam,token", {"iam": OTHERS}, True),
+    ("oidc", {"iam": [{"arn": ME, "roles": ["admin"]}]}, True),
+])
+def test_who_deploys_and_may_not_call_is_known(authentication, access, expected):
+    assert deploy.is_stranger({"Authentication": authentication, "Access": json.dumps(access)}, ME) == expected
+
+
+def test_what_somebody_has_set_of_the_target_role_stays():
+    before = {"RoleName": "old", "ExternalId": "e", "ManagedPolicyArns": "arn:a", "Organisation": "acme"}
+    told = {one["ParameterKey"]: one.get("ParameterValue") for one in seed.target_parameters({"RoleName": "new"}, before)}
+    assert told == {"RoleName": "new", "ExternalId": None, "ManagedPolicyArns": None, "Organisation": None}
+
+
+def test_a_region_is_taken_as_most_programs_read_it(monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    stacks.use_account()
+    assert os.environ["AWS_DEFAULT_REGION"] == "eu-west-1"
 
 
 def test_an_open_stack_is_said_to_be_open():
     here = {"name": "x", "authentication": "open", "awsEndpointUrl": "http://127.0.0.1:4566"}
     assert "OPEN: everyone on this machine" in stacks.warning(here)
-    assert "OPEN: everyone who can reach it" in stacks.warning({**here, "awsEndpointUrl": None})
+    assert "loopback addresses alone" in stacks.warning({**here, "awsEndpointUrl": None})
     assert stacks.warning({**here, "authentication": "iam"}) is None
 
 

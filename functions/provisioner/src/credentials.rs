@@ -224,7 +224,9 @@ impl Sessions {
             statements
                 .push(json!({"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": key}));
         }
-        self.assume(job, &self.state_role_arn, None, Some(policy.to_string())).await
+        // The state role lets in nobody whose session has another name, and an environment's cannot have this one.
+        let name = format!("state-{}", job.operation);
+        self.assume(job, &self.state_role_arn, name, None, Some(policy.to_string())).await
     }
 
     /// The role of the environment, and the external id that it asks for. The stack's own is for environments that say
@@ -238,13 +240,18 @@ impl Sessions {
 
     async fn provider_session(&self, job: &Job) -> Result<Option<Session>, Fault> {
         let Some((role, external_id)) = self.target(job) else { return Ok(None) };
-        self.assume(job, &role, external_id, narrowed(&job.template.services)).await.map(Some)
+        if role == self.state_role_arn {
+            return Err(Failure::new(Code::CredentialsRefused, format!("{role} is Conductor's own")).into());
+        }
+        let name = format!("conductor-{}", job.operation);
+        self.assume(job, &role, name, external_id, narrowed(&job.template.services)).await.map(Some)
     }
 
     async fn assume(
         &self,
         job: &Job,
         role: &str,
+        name: String,
         external_id: Option<String>,
         policy: Option<String>,
     ) -> Result<Session, Fault> {
@@ -256,7 +263,7 @@ impl Sessions {
             .sts
             .assume_role()
             .role_arn(role)
-            .role_session_name(format!("conductor-{}", job.operation))
+            .role_session_name(name)
             .duration_seconds(self.time.as_secs() as i32)
             .set_external_id(external_id)
             .set_policy(policy)

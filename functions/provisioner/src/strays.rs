@@ -19,6 +19,8 @@ use nix::unistd::{Pid, getpid, getsid};
 /// How often is looked whether the killed are gone, and how many times: five seconds.
 const POLL: Duration = Duration::from_millis(5);
 const LOOKS: u32 = 1_000;
+/// After so many looks nobody awaits the dead any more: who has started them is told at once.
+const UNAWAITED: u32 = 100;
 
 /// Ends all that descends from this process, but for what it runs itself between runs.
 #[derive(Default)]
@@ -51,13 +53,16 @@ impl Strays {
     }
 
     /// Kills everything else. Fails where some of it lives on.
+    ///
+    /// What forks and exits faster than it can be read in `/proc` is never seen alive. But whoever exits was adopted, and
+    /// stays there until it is reaped: so it is over only when nobody is seen, be it alive or dead.
     pub async fn end(&self) -> io::Result<()> {
         let spared = self.spared.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        kill_all(|| {
+        kill_all(|look| {
             let here = descendants(&all(), getpid().as_raw());
-            reap(&here);
-            let strays = here.iter().filter(|seen| !seen.is_dead && !spared.contains(&seen.process));
-            strays.map(|seen| seen.process.id).collect()
+            let strays: Vec<Seen> = here.into_iter().filter(|seen| !spared.contains(&seen.process)).collect();
+            reap(&strays, look >= UNAWAITED);
+            strays
         })
         .await
     }
@@ -66,37 +71,39 @@ impl Strays {
 /// Kills whatever works in a folder or below it, or has its home there.
 pub async fn end_in(folder: &Path) -> io::Result<()> {
     let place = fs::canonicalize(folder)?;
-    kill_all(|| {
-        let others = all().into_iter().map(|seen| seen.process.id).filter(|id| *id != getpid().as_raw());
-        others.filter(|id| is_of(*id, folder, &place)).collect()
+    kill_all(|_| {
+        let others = all().into_iter().filter(|seen| seen.process.id != getpid().as_raw());
+        others.filter(|seen| is_of(seen.process.id, folder, &place)).collect()
     })
     .await
 }
 
-async fn kill_all(find: impl Fn() -> Vec<i32>) -> io::Result<()> {
-    let mut left = find();
-    if !left.is_empty() {
-        tracing::warn!(ids = ?left, "processes that a run left are killed");
-    }
-    for _ in 0..LOOKS {
+async fn kill_all(find: impl Fn(u32) -> Vec<Seen>) -> io::Result<()> {
+    let mut told = false;
+    for look in 0..LOOKS {
+        let left = find(look);
         if left.is_empty() {
             return Ok(());
         }
-        for id in &left {
+        let alive: Vec<i32> = left.iter().filter(|seen| !seen.is_dead).map(|seen| seen.process.id).collect();
+        if !alive.is_empty() && !std::mem::replace(&mut told, true) {
+            tracing::warn!(ids = ?alive, "processes that a run left are killed");
+        }
+        for id in alive {
             // Whoever is gone meanwhile needs no signal.
-            let _ = kill(Pid::from_raw(*id), Signal::SIGKILL);
+            let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
         }
         tokio::time::sleep(POLL).await;
-        left = find();
     }
-    Err(io::Error::other(format!("processes live on after SIGKILL: {left:?}")))
+    Err(io::Error::other("processes live on after SIGKILL"))
 }
 
-/// Lets the adopted dead go. The leader of a group in this session may be one that is awaited.
-fn reap(here: &[Seen]) {
+/// Lets the adopted dead go. The leader of a group in this session may be one that is awaited, and then is not ours to
+/// reap, unless it has been dead for long.
+fn reap(here: &[Seen], all: bool) {
     let (own, session) = (getpid().as_raw(), getsid(None).map_or(0, Pid::as_raw));
     let is_awaited = |seen: &&Seen| seen.session == session && seen.group == seen.process.id;
-    for seen in here.iter().filter(|seen| seen.is_dead && seen.parent == own && !is_awaited(seen)) {
+    for seen in here.iter().filter(|seen| seen.is_dead && seen.parent == own && (all || !is_awaited(seen))) {
         let _ = waitpid(Pid::from_raw(seen.process.id), Some(WaitPidFlag::WNOHANG));
     }
 }
@@ -231,6 +238,29 @@ pub(crate) mod tests {
         assert!(lives(own) && !lives(stray));
         Strays::default().end().await.expect("ended");
         assert!(!lives(own));
+    }
+
+    #[tokio::test]
+    async fn what_forks_faster_than_it_is_seen_is_not_taken_for_gone() {
+        let _alone = ALONE.lock().await;
+        prctl::set_child_subreaper(true).expect("the orphans are given to this process");
+        let folder = tempfile::tempdir().expect("a folder");
+        let (script, stop) = (folder.path().join("chain"), folder.path().join("stop"));
+        fs::write(&script, "exec > /dev/null 2>&1\n[ -e \"$1\" ] || setsid sh \"$0\" \"$1\" &\n").expect("a script");
+        let lives = || {
+            let name = script.as_os_str().as_bytes();
+            let commands =
+                all().into_iter().filter_map(|seen| fs::read(format!("/proc/{}/cmdline", seen.process.id)).ok());
+            commands.into_iter().any(|command| command.windows(name.len()).any(|part| part == name))
+        };
+        for _ in 0..5 {
+            escaped(&format!("sh '{}' '{}';", script.display(), stop.display()));
+            if Strays::default().end().await.is_ok() {
+                assert!(!lives(), "what was told to be gone goes on");
+            }
+        }
+        fs::write(&stop, "").expect("a file");
+        Strays::default().end().await.expect("ended");
     }
 
     #[tokio::test]

@@ -74,7 +74,7 @@ codes! {
     ParametersInvalid "parameters_invalid" 422 "A resource's parameters do not fit its template";
     ParametersTooLarge "parameters_too_large" 413 "A resource's parameters are over 64 KiB";
     DeploymentTooLarge "deployment_too_large" 413 "A deployment's metadata, options and services are over 128 KiB";
-    TooManyOperations "too_many_operations" 422 "A deployment would have over 500 operations";
+    TooManyOperations "too_many_operations" 422 "The file names over 500 resources";
     TooManyDependencies "too_many_dependencies" 422 "A resource would have over 20 dependencies";
     ChangeTooLarge "change_too_large" 422 "The change touches more records than one commit can";
     TooManyConsumers "too_many_consumers" 409 "A resource would have over 1,000 consumers";

@@ -23,6 +23,8 @@ pub const MAX_CONSUMERS: u32 = 1_000;
 pub const MAX_OUTPUT: usize = 64 * 1024;
 /// The longest outputs of a resource together, as JSON.
 pub const MAX_OUTPUTS: usize = 256 * 1024;
+/// The most objects that a lease, or a resource, names which no state has: a record has 400 KB, an address up to 1 KB.
+pub const MAX_OBJECTS: usize = 200;
 
 /// Where a resource stands.
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -315,7 +317,8 @@ impl Resource {
         Err(Refusal::new(Code::TooManyConsumers, detail))
     }
 
-    /// Adds objects that may exist although no state has them, and answers with those that were not known.
+    /// Adds objects that may exist although no state has them, and answers with those that were not known. It keeps
+    /// [`MAX_OBJECTS`].
     pub fn miss(&mut self, objects: &[String], deployment: DeploymentId, at: Timestamp) -> Vec<String> {
         let mut known = self.unstored.as_ref().map(|unstored| unstored.objects.clone()).unwrap_or_default();
         let mut new: Vec<String> = objects.iter().filter(|object| !known.contains(object)).cloned().collect();
@@ -323,6 +326,7 @@ impl Resource {
         new.dedup();
         if !new.is_empty() {
             known.extend(new.iter().cloned());
+            known.truncate(MAX_OBJECTS);
             self.unstored = Some(Unstored { deployment, at, objects: known });
         }
         new

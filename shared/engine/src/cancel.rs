@@ -18,7 +18,7 @@ use conductor_domain::resource::Resource;
 use conductor_domain::{Code, Refusal};
 use jiff::SignedDuration;
 
-use crate::log::nothing_said;
+use crate::log::{nothing_said, shorten};
 use crate::plan::rollback_release;
 use crate::port::{Clock, Ports, Versioned, Wake};
 use crate::record::{Item, Open, Set, Subject};
@@ -32,6 +32,8 @@ const FORCE_AFTER: SignedDuration = SignedDuration::from_secs(30);
 const STOPPED_AT_ONCE: usize = 30;
 /// Releases that are appended in one commit: each is an operation and its marker.
 const APPENDED_AT_ONCE: usize = 40;
+/// The longest that is said of one thing that a cancel leaves, in bytes: there may be hundreds in one record.
+const MAX_LEFTOVER: usize = 200;
 
 /// A request to stop a deployment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -243,7 +245,7 @@ impl<P: Ports> Engine<P> {
         }
         for read in begun {
             let event = OperationEvent::Cancelled;
-            wakes.extend(Box::pin(self.end_outside(caller, &read, event, stopped())).await?);
+            wakes.extend(Box::pin(self.end_outside(caller, &read, None, event, stopped())).await?);
         }
         if waits {
             let all: Vec<Versioned<Operation>> = self.list_all(organisation, &Set::Operations(id)).await?;
@@ -377,7 +379,11 @@ fn leftovers(operations: &[Versioned<Operation>], planned: u32, made: &[Holding]
         .iter()
         .map(|holding| {
             let detail = match (known.get(&holding.key).and_then(|operation| operation.error.as_ref()), rollback) {
-                (Some(error), _) => format!("its release did not succeed: {}", error.detail),
+                (Some(error), _) => {
+                    let mut detail = format!("its release did not succeed: {}", error.detail);
+                    shorten(&mut detail, MAX_LEFTOVER);
+                    detail
+                }
                 (None, Rollback::None) => "no rollback was asked for".to_owned(),
                 (None, Rollback::Created) if there.contains(&holding.resource) => {
                     "it was there before, under another name".to_owned()

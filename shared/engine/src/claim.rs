@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cancel::is_stopped;
 use crate::commit::Draft;
 use crate::lease::LEASE_TIME;
+use crate::log::shorten;
 use crate::mutant::Mutant;
 use crate::plan::appended_release;
 use crate::port::{Clock, Ports, StoreError, Versioned};
@@ -22,6 +23,8 @@ use crate::{Engine, Error};
 
 /// A message that comes so much too early is in time: clocks differ.
 const EARLY: SignedDuration = SignedDuration::from_secs(2);
+/// The longest detail of a failure, in bytes. It stands in the record twice: as its error and as its last step.
+const MAX_DETAIL: usize = 8 * 1024;
 
 /// An operation that is ours, with what every commit about it needs.
 #[derive(Debug, Clone)]
@@ -182,9 +185,10 @@ impl<P: Ports> Draft<'_, P> {
         &mut self,
         operation: &mut Operation,
         event: OperationEvent,
-        failure: Failure,
+        mut failure: Failure,
     ) -> Result<(), Error> {
         operation.take(event, self.now())?;
+        shorten(&mut failure.detail, MAX_DETAIL);
         let code = failure.code;
         let action = match event {
             OperationEvent::Cancelled => "operation.cancelled",

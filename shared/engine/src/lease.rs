@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use conductor_domain::principal::Caller;
+use conductor_domain::resource::MAX_OBJECTS;
 
 use crate::log::{Log, Writer};
 use crate::mutant::Mutant;
@@ -43,8 +44,6 @@ const TIME_TO_REPORT: SignedDuration = SignedDuration::from_secs(20);
 const BEAT_GAP: Duration = Duration::from_secs(1);
 /// Terraform stores its state every 20 seconds: what it finished with so many heartbeats ago is stored.
 const STORED_AFTER: u32 = 60;
-/// The most objects that a lease names: a record has 400 KB.
-const MAX_BEGUN: usize = 200;
 
 /// Whether terraform may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -382,7 +381,7 @@ impl Told {
         all.retain(|_, begun| begun.finished.is_none_or(|beats| beats < STORED_AFTER));
         all.values_mut().filter_map(|begun| begun.finished.as_mut()).for_each(|beats| *beats += 1);
         let (open, done): (Vec<_>, Vec<_>) = all.iter().partition(|(_, begun)| begun.finished.is_none());
-        let named: Vec<_> = open.into_iter().chain(done).take(MAX_BEGUN).collect();
+        let named: Vec<_> = open.into_iter().chain(done).take(MAX_OBJECTS).collect();
         let replaced = named.iter().filter(|(_, begun)| begun.replaces).map(|(address, _)| (*address).clone());
         (named.iter().map(|(address, _)| (*address).clone()).collect(), replaced.collect())
     }

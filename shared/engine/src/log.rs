@@ -15,7 +15,7 @@ use conductor_domain::principal::Caller;
 pub use position::{LogPosition, LogPositionError};
 pub use read::{LogFilter, LogLine, LogRead, LogReader};
 pub use write::Log;
-pub(crate) use write::Writer;
+pub(crate) use write::{Writer, shorten};
 
 use crate::port::{Objects, Ports, Records, StoreError, Versioned};
 use crate::record::Set;

@@ -243,6 +243,7 @@ impl<P: Ports> Engine<P> {
         let (inputs, sensitive) = self.stored_inputs(parameters.as_deref()).await?;
 
         let mut draft = self.draft(caller, Some(claimed.deployment.id));
+        draft.check(&environment);
         let now = draft.now();
         let mut resource = read.value.clone();
         resource.take(ResourceEvent::DestroyBegun, now)?;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use conductor_domain::operation::{ExecutorKind, Failure, Lease, Operation, OperationEvent, WaitingFor, Warning};
 use conductor_domain::principal::Caller;
-use conductor_domain::resource::{LeftBehind, Reservation, Resource, ResourceEvent, ResourceStatus, Waiter};
+use conductor_domain::resource::{
+    LeftBehind, MAX_OBJECTS, Reservation, Resource, ResourceEvent, ResourceStatus, Waiter,
+};
 use conductor_domain::template::TemplateVersion;
 use conductor_domain::{Code, Refusal};
 use jiff::{SignedDuration, Timestamp};
@@ -104,7 +106,7 @@ impl<P: Ports> Engine<P> {
                 operation: operation.id,
                 epoch: lease.epoch,
                 at: now,
-                begun: begun.into_iter().collect(),
+                begun: begun.into_iter().take(MAX_OBJECTS).collect(),
             });
         }
         let alive = lease.filter(|lease| lease.may_have_left_terraform() && !Mutant::TerraformBeforeDeadAfter.lives());
@@ -119,11 +121,13 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Ends an operation whatever its status, and lets go of what it has: its lease, its place among those that wait for
-    /// a resource, and its reservation, unless a terraform of it may live.
+    /// a resource, and its reservation, unless a terraform of it may live. `over`: only if this is still its lease, because
+    /// it has ended.
     pub(crate) async fn end_outside(
         &self,
         caller: &Caller,
         read: &Versioned<Operation>,
+        over: Option<&Versioned<Lease>>,
         event: OperationEvent,
         failure: Failure,
     ) -> Result<Vec<Wake>, Error> {
@@ -134,6 +138,9 @@ impl<P: Ports> Engine<P> {
         let all: Vec<Item> = items.iter().cloned().chain(waiter.clone()).chain(awaited.clone()).collect();
         let mut batch = self.batch(caller.organisation(), all).await?;
         let lease: Option<Versioned<Lease>> = batch.take(&items[1])?;
+        if over.is_some_and(|over| lease.as_ref().is_none_or(|lease| lease.version != over.version)) {
+            return Err(Error::Conflict);
+        }
         let mut draft = self.draft(caller, Some(id));
         let now = draft.now();
         let (resource, left) = self.left(caller, read, lease.as_deref(), now).await?;

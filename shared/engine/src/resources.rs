@@ -212,8 +212,16 @@ impl<P: Ports> Engine<P> {
             }
             if consumer.is_some() && read.retain {
                 let mut draft = self.draft(caller, None);
-                draft.update(&read, Resource { retain: false, ..read.value.clone() });
-                draft.commit().await?;
+                let released = Resource { retain: false, ..read.value.clone() };
+                draft.audit_resource(&released, "resource.changed");
+                draft.update(&read, released);
+                match draft.commit().await {
+                    Err(Error::Conflict) => {
+                        self.again(&mut tries).await?;
+                        continue;
+                    }
+                    done => done?,
+                }
             }
             if read.external.is_none() {
                 let submission = Submission::release(&read, consumer, allow_destroy);

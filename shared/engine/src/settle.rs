@@ -360,17 +360,21 @@ impl<P: Ports> Engine<P> {
             }
             _ => Vec::new(),
         };
+        let next = places.iter().map(|place| place.deployment).find(|id| *id != ended.id);
+        let following: Option<Versioned<Deployment>> = match next {
+            Some(next) => self.read(organisation, Item::Deployment(next)).await?,
+            None => None,
+        };
         let mut draft = self.draft(caller, Some(ended.id));
+        // Who has waited long is looked at seldom. Now it is due at once, should the wake-up be lost.
+        following.iter().for_each(|following| draft.touch(following));
         if let Some(place) = &own {
             draft.delete(place);
         }
-        let mut next = None;
         match &lane {
             Some(lane) if lane.current == Some(ended.id) => {
-                let after = places.iter().find(|place| place.deployment != ended.id);
-                next = after.map(|place| place.deployment);
                 // Whose turn it is now may be cancelled at this moment.
-                after.into_iter().for_each(|place| draft.check(place));
+                places.iter().filter(|place| Some(place.deployment) == next).for_each(|place| draft.check(place));
                 match (&lane.key.of, next) {
                     // Nobody submits there any more once the resource is gone, and whoever does makes it anew.
                     (LaneOf::Resource(_), None) => draft.delete(lane),

@@ -143,7 +143,7 @@ impl<P: Ports> Engine<P> {
         let now = self.clock.now();
         if now >= operation.ends_at() {
             let failure = overdue(&operation, now);
-            return self.end_outside(caller, &operation, OperationEvent::Expired, failure).await;
+            return self.end_outside(caller, &operation, None, OperationEvent::Expired, failure).await;
         }
         if operation.not_before.is_some_and(|at| now < at) {
             return Ok(Vec::new());
@@ -185,12 +185,12 @@ impl<P: Ports> Engine<P> {
             return Ok(Vec::new());
         };
         if deployment.is_some_and(|deployment| is_stopped(&deployment, &read)) {
-            let wakes = self.end_outside(caller, &read, OperationEvent::Cancelled, stopped()).await?;
+            let wakes = self.end_outside(caller, &read, Some(&lease), OperationEvent::Cancelled, stopped()).await?;
             tell_taken_over(&lease);
             return Ok(wakes);
         }
         if let Some(failure) = exhausted(&read, now) {
-            let wakes = self.end_outside(caller, &read, OperationEvent::Expired, failure).await?;
+            let wakes = self.end_outside(caller, &read, Some(&lease), OperationEvent::Expired, failure).await?;
             tell_taken_over(&lease);
             return Ok(wakes);
         }

@@ -289,12 +289,16 @@ impl<P: Ports> Engine<P> {
                 Err(Error::Conflict) => {
                     self.again(&mut tries).await?;
                     let (id, number) = (claimed.deployment.id, number(&claimed));
-                    let Claim::Ours(again) =
-                        self.claim(caller, id, number, (executor.worker(), executor.kind())).await?
-                    else {
-                        return Ok(None);
-                    };
-                    claimed = Claimed { metered: claimed.metered, ..*again };
+                    match self.claim(caller, id, number, (executor.worker(), executor.kind())).await? {
+                        Claim::Nothing => return Ok(None),
+                        // Who has ended it may be gone.
+                        Claim::Unsettled => {
+                            let wakes = self.settle_after(caller, id, number).await?;
+                            self.send(&wakes).await;
+                            return Ok(None);
+                        }
+                        Claim::Ours(again) => claimed = Claimed { metered: claimed.metered, ..*again },
+                    }
                 }
                 Err(error) => return Err(error),
             }

@@ -49,11 +49,13 @@ fn query_error(
 /// A request that DynamoDB calls invalid stays so, however often it is sent.
 fn write_error(error: impl ProvideErrorMetadata + std::error::Error + Send + Sync + 'static) -> StoreError {
     match (error.code(), error.message()) {
-        (Some("ValidationException"), message) => {
-            StoreError::Unreadable(format!("the table refuses a write: {}", message.unwrap_or_default()))
-        }
+        (Some("ValidationException"), message) => StoreError::Unreadable(refused(message.unwrap_or_default())),
         _ => unavailable(error),
     }
+}
+
+fn refused(message: &str) -> String {
+    format!("the table refuses a write: {message}")
 }
 
 /// The same of a write with a condition; `None` where that did not hold.
@@ -208,23 +210,31 @@ impl Table {
     }
 
     async fn commit_all(&self, organisation: &OrganisationName, changes: &[Change]) -> Result<(), CommitError> {
+        let mut token = uuid::Uuid::now_v7();
         for collisions in 1.. {
             let parts: Result<Vec<_>, _> = changes.iter().map(|change| self.part(organisation, change)).collect();
             let request = self.counted().transact_write_items().set_transact_items(Some(parts?));
+            let request = request.client_request_token(token);
             let error = match request.send().await {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
-            match why(&error) {
+            let why = why(&error);
+            match why {
                 Failure::Conditions(which) => {
                     let which = which.into_iter().filter_map(|index| changes.get(index)).map(Change::item).collect();
                     return Err(CommitError::Conflict { which });
                 }
-                Failure::Collision if collisions < MAX_COLLISIONS => {
+                Failure::Invalid(message) => return Err(StoreError::Unreadable(refused(&message)).into()),
+                Failure::Collision | Failure::InProgress if collisions < MAX_COLLISIONS => {
+                    // What may yet happen is asked for again as the same, or it would be in its own way.
+                    if matches!(why, Failure::Collision) {
+                        token = uuid::Uuid::now_v7();
+                    }
                     let most = Duration::from_millis(5 << collisions.min(6)).min(Duration::from_millis(200));
                     tokio::time::sleep(most.mul_f64(rand::random())).await;
                 }
-                Failure::Collision | Failure::Other => return Err(write_error(error).into()),
+                Failure::Collision | Failure::InProgress | Failure::Other => return Err(write_error(error).into()),
             }
         }
         Ok(())
@@ -246,6 +256,10 @@ enum Failure {
     Conditions(Vec<usize>),
     /// Another transaction was in flight on one of the records; nothing is known to be wrong.
     Collision,
+    /// It is being done: an answer was lost.
+    InProgress,
+    /// It can never be done, and why.
+    Invalid(String),
     Other,
 }
 
@@ -255,7 +269,7 @@ fn why(error: &SdkError<TransactWriteItemsError>) -> Failure {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
             by_reasons(cancelled.cancellation_reasons())
         }
-        Some(TransactWriteItemsError::TransactionInProgressException(_)) => Failure::Collision,
+        Some(TransactWriteItemsError::TransactionInProgressException(_)) => Failure::InProgress,
         _ => Failure::Other,
     }
 }
@@ -266,12 +280,14 @@ fn by_reasons(reasons: &[CancellationReason]) -> Failure {
     };
     let failed = with("ConditionalCheckFailed");
     let passing = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+    let invalid = ["ValidationError", "ItemCollectionSizeLimitExceeded"];
+    let invalid = reasons.iter().find(|reason| reason.code().is_some_and(|code| invalid.contains(&code)));
     if !failed.is_empty() {
         Failure::Conditions(failed)
     } else if passing.iter().any(|code| !with(code).is_empty()) {
         Failure::Collision
     } else {
-        Failure::Other
+        invalid.map_or(Failure::Other, |reason| Failure::Invalid(reason.message().unwrap_or_default().to_owned()))
     }
 }
 
@@ -493,6 +509,8 @@ mod tests {
             let found = match by_reasons(&reasons(codes)) {
                 Failure::Conditions(which) => format!("conflict {which:?}"),
                 Failure::Collision => "collision".to_owned(),
+                Failure::InProgress => "in progress".to_owned(),
+                Failure::Invalid(_) => "invalid".to_owned(),
                 Failure::Other => "other".to_owned(),
             };
             assert_eq!(found, expect, "{codes:?}");
@@ -501,6 +519,9 @@ mod tests {
         check(&["ConditionalCheckFailed", "TransactionConflict"], "conflict [0]");
         check(&["None", "TransactionConflict"], "collision");
         check(&["ThrottlingError", "None"], "collision");
-        check(&["ValidationError", "None"], "other");
+        check(&["ValidationError", "None"], "invalid");
+        check(&["None", "ItemCollectionSizeLimitExceeded"], "invalid");
+        check(&["ValidationError", "TransactionConflict"], "collision");
+        check(&["SomethingNew"], "other");
     }
 }

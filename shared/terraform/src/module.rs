@@ -184,6 +184,14 @@ pub enum ModuleError {
         /// The module call's name.
         name: String,
     },
+    /// A module source that is no folder of the archive with a configuration.
+    #[error("`{file}`: the module folder `{folder}` has no `.tf` or `.tf.json` file in the archive")]
+    ModuleMissing {
+        /// The file that calls it.
+        file: String,
+        /// Its path in the archive.
+        folder: String,
+    },
     /// A module source that is not a constant.
     #[error("`{file}`: module `{name}` must say where it is taken from in a plain text")]
     ModuleSourceUnknown {
@@ -235,7 +243,9 @@ impl ModuleError {
             Self::EngineFile { .. } => "template_engine_file",
             Self::Backend { .. } => "template_backend",
             Self::Provider { .. } => "template_provider",
-            Self::ModuleSource { .. } | Self::ModuleSourceUnknown { .. } => "template_module_source",
+            Self::ModuleSource { .. } | Self::ModuleMissing { .. } | Self::ModuleSourceUnknown { .. } => {
+                "template_module_source"
+            }
             Self::TooManyUses { .. } => "template_too_many_uses",
             Self::TooComplex { .. } => "template_too_complex",
             Self::HclInvalid { .. } => "template_hcl_invalid",

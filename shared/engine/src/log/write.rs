@@ -122,7 +122,8 @@ fn size(line: &Line) -> usize {
     line.message.len() + line.address.as_ref().map_or(0, String::len) + OVERHEAD
 }
 
-fn shorten(text: &mut String, most: usize) {
+/// At most so many bytes of a text, and a word that says so.
+pub(crate) fn shorten(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);
         text.truncate(end);

@@ -101,6 +101,10 @@ fn safe(path: &str) -> Result<(), &'static str> {
     if path.contains('\\') {
         return Err("has a backslash");
     }
+    // Terraform composes the letters of a path that stands in a configuration: it could mean another file than it says.
+    if !path.is_ascii() {
+        return Err("has a character that is not ASCII");
+    }
     if path.chars().any(char::is_control) {
         return Err("has a control character");
     }

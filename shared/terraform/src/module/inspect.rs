@@ -88,7 +88,7 @@ pub(super) fn read(
             }
         }
     }
-    inspection.providers(folders);
+    inspection.providers(folders)?;
     if inspection.uses.len() > MAX_USES {
         return Err(ModuleError::TooManyUses { limit: MAX_USES });
     }
@@ -237,9 +237,11 @@ impl Inspection<'_> {
         }
     }
 
-    fn providers(&mut self, folders: &[Folder<'_>]) {
+    fn providers(&mut self, folders: &[Folder<'_>]) -> Result<(), ModuleError> {
         let mut found: BTreeMap<String, (&str, usize, Vec<String>)> = BTreeMap::new();
-        for need in folders.iter().flat_map(|folder| providers::of(folder, self.engine.registry())) {
+        let needs: Result<Vec<_>, _> =
+            folders.iter().map(|folder| providers::of(folder, self.engine.registry())).collect();
+        for need in needs?.into_iter().flatten() {
             let (.., versions) = found.entry(need.source).or_insert((need.file, need.line, Vec::new()));
             if let Some(version) = need.version
                 && !versions.contains(&version)
@@ -252,6 +254,7 @@ impl Inspection<'_> {
             let version = (!versions.is_empty()).then(|| versions.join(", "));
             self.add(What::Provider { source, version }, file, line, detail);
         }
+        Ok(())
     }
 }
 

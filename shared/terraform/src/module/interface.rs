@@ -82,7 +82,7 @@ pub(super) fn read(folders: Vec<Folder<'_>>, engine: Engine) -> Result<Interface
     let mut root: Option<Interface> = None;
     let mut all = Providers::default();
     for folder in folders {
-        let needs = providers::of(&folder, engine.registry());
+        let needs = providers::of(&folder, engine.registry())?;
         let stated = needs.into_iter().map(|need| (need.name, Provider { source: need.source, version: need.version }));
         let needed: BTreeMap<String, Provider> = stated.collect();
         let declared = read_folder(folder)?;
@@ -436,20 +436,21 @@ mod tests {
     #[test]
     fn what_is_refused_is_refused_in_every_file_that_is_read() {
         let main = ("main.tf", "module \"a\" {\n source = \"./a\"\n}\n");
+        let called = ("a/a.tf", "");
         let provider = "provider \"aws\" {\n access_key = \"x\"\n}\n";
         for file in ["b.tf", "override.tf", "b_override.tf", "a/b.tf"] {
-            assert_eq!(code(&[main, (file, provider)]), "template_provider", "{file}");
+            assert_eq!(code(&[main, called, (file, provider)]), "template_provider", "{file}");
         }
         let marked = format!("\u{feff}{provider}");
-        assert_eq!(code(&[main, ("b.tf", marked.as_str())]), "template_provider");
+        assert_eq!(code(&[main, called, ("b.tf", marked.as_str())]), "template_provider");
         // A second member of the same name does not hide the first, nor does a heredoc hide what comes after it.
         let json = r#"{"provider": {"aws": {}}, "provider": {}, "terraform": {}}"#;
-        assert_eq!(code(&[main, ("b.tf.json", json)]), "template_provider");
+        assert_eq!(code(&[main, called, ("b.tf.json", json)]), "template_provider");
         let hidden = format!("locals {{\n a = <<X\nX\n}}\n{provider}locals {{\n b = <<X\nX\n}}\n");
-        assert_eq!(code(&[main, ("b.tf", hidden.as_str())]), "template_hcl_invalid");
+        assert_eq!(code(&[main, called, ("b.tf", hidden.as_str())]), "template_hcl_invalid");
         // The engine reads none of these.
         for file in ["b.txt", ".b.tf", "b.tf.bak", "c/b.tf", "b.TF", "b.tfvars"] {
-            assert_eq!(code(&[main, (file, provider)]), "ok", "{file}");
+            assert_eq!(code(&[main, called, (file, provider)]), "ok", "{file}");
         }
     }
 

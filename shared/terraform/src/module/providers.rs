@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ModuleError;
 use super::syntax::{Section, Value};
 use super::tree::Folder;
 
@@ -23,7 +24,7 @@ pub(super) struct Need<'a> {
 
 /// All that a folder needs but the built-in one: what is stated, in the order in which a later statement overrides an
 /// earlier one, and then what is implied.
-pub(super) fn of<'a>(folder: &Folder<'a>, registry: &str) -> Vec<Need<'a>> {
+pub(super) fn of<'a>(folder: &Folder<'a>, registry: &str) -> Result<Vec<Need<'a>>, ModuleError> {
     let mut needs = Vec::new();
     let mut stated = BTreeSet::new();
     let mut used: BTreeMap<String, (&'a str, usize)> = BTreeMap::new();
@@ -31,7 +32,7 @@ pub(super) fn of<'a>(folder: &Folder<'a>, registry: &str) -> Vec<Need<'a>> {
         let file = *file;
         for section in parsed.sections() {
             if section.kind == "terraform" {
-                state(&section, file, registry, &mut stated, &mut needs);
+                state(&section, file, registry, &mut stated, &mut needs)?;
             }
             imply(&section, file, &mut used);
         }
@@ -41,7 +42,7 @@ pub(super) fn of<'a>(folder: &Folder<'a>, registry: &str) -> Vec<Need<'a>> {
             needs.push(Need { source: address(&name, registry), name, version: None, file, line });
         }
     }
-    needs
+    Ok(needs)
 }
 
 fn state<'a>(
@@ -50,15 +51,20 @@ fn state<'a>(
     registry: &str,
     stated: &mut BTreeSet<String>,
     needs: &mut Vec<Need<'a>>,
-) {
+) -> Result<(), ModuleError> {
     for entry in settings.sections.iter().filter(|one| one.kind == "required_providers").flat_map(|one| &one.entries) {
-        let (source, version) = requirement(entry.value);
+        let (source, version) = requirement(entry.value).ok_or_else(|| ModuleError::HclInvalid {
+            file: file.to_owned(),
+            line: Some(entry.line),
+            message: format!("the provider `{}` must have a source and a version in plain texts", entry.name),
+        })?;
         let source = address(source.as_deref().unwrap_or(entry.name), registry);
         stated.insert(entry.name.to_owned());
         if !source.starts_with(BUILT_IN) {
             needs.push(Need { name: entry.name.to_owned(), source, version, file, line: entry.line });
         }
     }
+    Ok(())
 }
 
 fn imply<'a>(section: &Section<'_>, file: &'a str, used: &mut BTreeMap<String, (&'a str, usize)>) {
@@ -73,13 +79,14 @@ fn imply<'a>(section: &Section<'_>, file: &'a str, used: &mut BTreeMap<String, (
     section.sections.iter().for_each(|inner| imply(inner, file, used));
 }
 
-/// Source and version of an entry of `required_providers`: an object, or only a version as in old configurations.
-fn requirement(value: Value<'_>) -> (Option<String>, Option<String>) {
-    let text = |name: &str| value.member(name).and_then(Value::text);
-    match value.text() {
-        Some(version) => (None, Some(version)),
-        None => (text("source"), text("version")),
+/// Source and version of an entry of `required_providers`: an object, or only a version as in old configurations. `None`
+/// where they would have to be calculated: terraform takes any expression for a name or a text.
+fn requirement(value: Value<'_>) -> Option<(Option<String>, Option<String>)> {
+    if let Some(version) = value.text() {
+        return Some((None, Some(version)));
     }
+    let text = |name: &str| value.member(name).map_or(Some(None), |value| value.text().map(Some));
+    if value.has_plain_names() { Some((text("source")?, text("version")?)) } else { None }
 }
 
 /// `aws`, `hashicorp/aws` or a full address → the full address.
@@ -123,7 +130,7 @@ mod tests {
             "terraform": {"required_providers": {"cloud": {"source": "a/b", "source": "host.example/c/d"}}}}"#;
         let parsed = |file, text: &str| (file, syntax::parse(file, text.as_bytes()).expect("a configuration"));
         let files = vec![parsed("a.tf", hcl), parsed("b.tf.json", json)];
-        let found = of(&Folder { path: String::new(), files }, "registry.example");
+        let found = of(&Folder { path: String::new(), files }, "registry.example").expect("providers");
         let found: Vec<String> = found
             .iter()
             .map(|need| {
@@ -140,5 +147,28 @@ mod tests {
             "b.tf.json:1 null = registry.example/hashicorp/null any",
         ];
         assert_eq!(found, expect);
+    }
+
+    #[test]
+    fn a_provider_that_is_known_only_when_terraform_runs_is_refused() {
+        let check = |file: &str, text: &str| {
+            let files = vec![(file, syntax::parse(file, text.as_bytes()).expect("a configuration"))];
+            let found = of(&Folder { path: String::new(), files }, "registry.example").map_err(|error| error.code());
+            assert_eq!(found, Err("template_hcl_invalid"), "{text}");
+        };
+        for requirement in [
+            "{ (\"source\") = \"evil/x\" }",
+            "{ \"${\"source\"}\" = \"evil/x\" }",
+            "{ source = true ? \"evil/x\" : \"\" }",
+            "{ source = \"acme/x\", version = local.version }",
+            "{ source = \"${\"evil\"}/x\" }",
+            "[\"evil/x\"]",
+            "true ? \"1\" : \"2\"",
+        ] {
+            check("a.tf", &format!("terraform {{\n required_providers {{\n x = {requirement}\n }}\n}}\n"));
+        }
+        for requirement in [r#"{"source": "${\"evil\"}/x"}"#, r#"{"${\"source\"}": "evil/x"}"#, "[]"] {
+            check("a.tf.json", &format!(r#"{{"terraform": {{"required_providers": {{"x": {requirement}}}}}}}"#));
+        }
     }
 }

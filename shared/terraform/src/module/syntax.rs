@@ -319,6 +319,17 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Whether it is an object whose names are all as they are written.
+    pub fn has_plain_names(self) -> bool {
+        match self {
+            Self::Json(Json::Object(members)) => members.iter().all(|member| !is_template(&member.name)),
+            Self::Hcl(Expression::Object(object), _) => object
+                .iter()
+                .all(|(key, _)| matches!(key, ObjectKey::Ident(_) | ObjectKey::Expression(Expression::String(_)))),
+            _ => false,
+        }
+    }
+
     /// What a reference begins with: `aws`, `aws.west` or, as a text, `"aws.west"` → `aws`.
     pub fn root(self) -> Option<String> {
         let first = |text: &str| text.split('.').next().map(str::to_owned);

@@ -48,9 +48,9 @@ pub(super) fn read(files: &BTreeMap<String, Vec<u8>>, engine: Engine) -> Result<
     }
     let mut folders = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut pending = vec![String::new()];
+    let mut pending = vec![(String::new(), None)];
     let mut budget = Budget::default();
-    while let Some(path) = pending.pop() {
+    while let Some((path, caller)) = pending.pop() {
         if !seen.insert(path.clone()) {
             continue;
         }
@@ -60,10 +60,14 @@ pub(super) fn read(files: &BTreeMap<String, Vec<u8>>, engine: Engine) -> Result<
             let parsed = syntax::parse(file, content)?;
             for section in parsed.sections() {
                 if let Some(Source::Local(called)) = source(file, &folder.path, &section)? {
-                    pending.push(called);
+                    pending.push((called, Some(file)));
                 }
             }
             folder.files.push((file, parsed));
+        }
+        // Terraform would fail, or find by another rule what nobody has looked at.
+        if let (Some(file), []) = (caller, folder.files.as_slice()) {
+            return Err(ModuleError::ModuleMissing { file: file.to_owned(), folder: folder.path });
         }
         folders.push(folder);
     }
@@ -124,7 +128,7 @@ mod tests {
             assert_eq!(found, Ok(vec![String::new(), "parts/a".to_owned()]), "{source}");
         }
         let json = r#"{"module": [{"x": {"source": "./parts/a"}}], "module": {"y": [{"source": "./b"}]}}"#;
-        let found = folders(&[("main.tf.json", json)], Engine::Terraform);
+        let found = folders(&[("main.tf.json", json), ("parts/a/a.tf", ""), ("b/b.tf", "")], Engine::Terraform);
         assert_eq!(found, Ok(["", "b", "parts/a"].map(str::to_owned).to_vec()));
     }
 
@@ -143,6 +147,16 @@ mod tests {
         }
         let json = r#"{"module": {"x": {"source": "./${\"a\"}"}}}"#;
         assert_eq!(folders(&[("a.tf.json", json)], Engine::Terraform), Err("template_module_source"));
+    }
+
+    #[test]
+    fn a_module_that_is_not_in_the_archive_is_refused_in_whatever_way_its_path_is_written() {
+        for source in ["./parts/b", "./parts/a/c", "./parts/e\\u0301", "./parts/\u{212a}", "./docs"] {
+            let call = format!("module \"x\" {{\n source = \"{source}\"\n}}\n");
+            let entries =
+                [("main.tf", call.as_str()), ("parts/a/main.tf", ""), ("parts/K/main.tf", ""), ("docs/a.md", "")];
+            assert_eq!(folders(&entries, Engine::Terraform), Err("template_module_source"), "{source}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ use crate::problem::Refused;
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
 /// How long a provider is not asked again for a key that it may not have: anybody can make up the name of one.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+/// The same of a provider that gave no answer of use: whoever waits for it holds an instance of the function meanwhile.
+const AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(5);
 
 /// A provider.
 pub struct Provider {
@@ -188,10 +190,14 @@ impl Provider {
             if enough(answer) {
                 return Ok(answer.clone());
             }
-            if known.asked.is_some_and(|asked| now.duration_since(asked) < PATIENCE) {
-                let was_answered = known.asked == Some(*at);
-                return if was_answered { Ok(answer.clone()) } else { Err(Denied::Unavailable) };
+            if known.asked == Some(*at) && now.duration_since(*at) < PATIENCE {
+                return Ok(answer.clone());
             }
+        }
+        let answered = known.answer.as_ref().map(|(at, _)| *at);
+        let failed = known.asked.filter(|asked| Some(*asked) != answered);
+        if failed.is_some_and(|failed| now.duration_since(failed) < AFTER_FAILURE) {
+            return Err(Denied::Unavailable);
         }
         known.asked = Some(now);
         let answer = Arc::new(self.ask().await?);
@@ -273,7 +279,7 @@ pub mod tests {
     struct Fake {
         url: String,
         plan: Arc<Lock<Plan>>,
-        /// How often it was asked for its keys.
+        /// How often it was asked what it is.
         asked: Arc<AtomicUsize>,
     }
 
@@ -305,6 +311,7 @@ pub mod tests {
     }
 
     async fn description(State(fake): State<Fake>) -> Response {
+        fake.asked.fetch_add(1, Ordering::SeqCst);
         if fake.plan(|plan| plan.broken) {
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
@@ -318,7 +325,6 @@ pub mod tests {
     }
 
     async fn keys(State(fake): State<Fake>) -> Json<Value> {
-        fake.asked.fetch_add(1, Ordering::SeqCst);
         Json(json!({"keys": fake.plan(|plan| plan.keys.clone())}))
     }
 
@@ -382,15 +388,17 @@ pub mod tests {
         fake.plan(|plan| (plan.keys, plan.broken) = (vec![signer.jwk()], true));
         assert_eq!(bearer(&provider, &known, at(0)).await, unavailable);
         fake.plan(|plan| plan.broken = false);
-        assert!(bearer(&provider, &known, at(1)).await.is_ok());
+        assert_eq!((bearer(&provider, &known, at(4)).await, fake.asked()), (unavailable.clone(), 1));
+        assert!(bearer(&provider, &known, at(5)).await.is_ok());
         fake.plan(|plan| plan.broken = true);
         // What is known goes on, for its time.
         assert!(bearer(&provider, &known, at(100)).await.is_ok());
         assert_eq!(bearer(&provider, &unknown, at(100)).await, unavailable);
-        assert_eq!(bearer(&provider, &unknown, at(110)).await, unavailable);
-        assert_eq!(bearer(&provider, &known, at(3_601)).await, unavailable);
+        assert_eq!((bearer(&provider, &unknown, at(104)).await, fake.asked()), (unavailable.clone(), 3));
+        assert!(bearer(&provider, &known, at(104)).await.is_ok());
+        assert_eq!(bearer(&provider, &known, at(3_605)).await, unavailable);
         fake.plan(|plan| (plan.broken, plan.issuer) = (false, Some("https://evil.example".to_owned())));
-        assert_eq!(bearer(&provider, &known, at(3_602)).await, unavailable);
+        assert_eq!((bearer(&provider, &known, at(3_610)).await, fake.asked()), (unavailable, 5));
     }
 
     #[tokio::test]

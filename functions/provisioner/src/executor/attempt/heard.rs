@@ -8,6 +8,7 @@ use conductor_terraform::events::{Action as Change, Body, Event, Severity};
 use conductor_terraform::run::Action;
 
 use crate::executor::lines::Lines;
+use crate::executor::words;
 
 /// Listens to the commands of one action.
 pub(super) struct Heard<'a> {
@@ -67,7 +68,7 @@ impl Heard<'_> {
 
     /// The lease says what terraform has begun to make: if this worker dies, that may exist without being in the state.
     fn make(&mut self, address: &str) {
-        let told = self.lines.masker().apply(address);
+        let told = words::address(address, self.lines.masker());
         self.control.begins(&told, self.there.contains(address));
         self.begun.insert(address.to_owned(), told);
     }

@@ -25,7 +25,7 @@ fn found(entries: &[(&str, &str)], engine: Engine) -> Vec<String> {
 }
 
 fn check(file: &str, text: &str, expect: &[&str]) {
-    let found = found(&[("z.tf", ""), (file, text)], Engine::Terraform);
+    let found = found(&[("z.tf", ""), ("b/b.tf", ""), (file, text)], Engine::Terraform);
     let expect: Vec<String> = expect.iter().map(|one| format!("{file}:{one}")).collect();
     assert_eq!(found, expect, "{text}");
 }
@@ -325,7 +325,7 @@ fn any_part_of_a_configuration_is_read_or_refused() {
                provisioner \"local-exec\" { command = \"é\" }\n}\nmodule \"h\" { source = \"./i\" }\n";
     let json = "{\"resource\": {\"a\": [{\"b\": {\"c\": \"${file(\\\"x\\\")}\", \"provisioner\": {\"é\": {}}}}]}}";
     for (file, text) in [("a.tf", hcl), ("a.tf.json", json)] {
-        assert!(read_as(&[(file, text)], Engine::Terraform).is_ok(), "{text}");
+        assert!(read_as(&[(file, text), ("i/i.tf", "")], Engine::Terraform).is_ok(), "{text}");
         for (cut, _) in text.char_indices() {
             for part in [&text[..cut], &text[cut..]] {
                 // Either answer will do, as long as there is one.
