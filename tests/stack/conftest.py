@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 def handler(event, context):
     credentials = {}
     if "assume" in event:
-        taken = boto3.client("sts").assume_role(RoleSessionName="probe", **event["assume"])["Credentials"]
+        taken = boto3.client("sts").assume_role(**{"RoleSessionName": "probe", **event["assume"]})["Credentials"]
         credentials = dict(aws_access_key_id=taken["AccessKeyId"], aws_secret_access_key=taken["SecretAccessKey"],
                            aws_session_token=taken["SessionToken"])
     try:

@@ -91,12 +91,12 @@ def test_a_worker_may_what_the_provisioner_may_on_a_queue_of_its_own(service, ca
 
 def test_a_worker_gets_the_state_role_and_target_roles(ask_as_worker, state_role, target):
     for tags in ({}, TAGS):
-        assert ask_as_worker("sts", "assume_role", RoleArn=state_role, RoleSessionName="probe", **tags) == "allowed"
+        assert ask_as_worker("sts", "assume_role", RoleArn=state_role, RoleSessionName="state-probe", **tags) == "allowed"
         assert ask_as_worker("sts", "assume_role", **target, RoleSessionName="probe", **tags) == "allowed"
 
 
 def test_a_session_may_say_what_it_is_for(ask, state_role, target):
-    assert ask("provisioner", "sts", "assume_role", RoleArn=state_role, RoleSessionName="probe", **TAGS) == "allowed"
+    assert ask("provisioner", "sts", "assume_role", RoleArn=state_role, RoleSessionName="state-probe", **TAGS) == "allowed"
     assert ask("provisioner", "sts", "assume_role", **target, RoleSessionName="probe", **TAGS) == "allowed"
     nobodys = {"RoleArn": target["RoleArn"], "RoleSessionName": "probe", **TAGS}
     assert ask("provisioner", "sts", "assume_role", **nobodys) == "refused"
@@ -117,17 +117,23 @@ def test_the_state_role_writes_states_and_a_session_policy_narrows_it_to_one(sta
     bucket = stack["stateBucket"]
     policy = json.dumps({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": f"arn:aws:s3:::{bucket}/probe/mine*"}]})
-    narrow = {"RoleArn": state_role, "Policy": policy}
-    assert ask("provisioner", "s3", "put_object", {"RoleArn": state_role}, Bucket=bucket, Key="probe/other", Body="") == "allowed"
+    whole = {"RoleArn": state_role, "RoleSessionName": "state-probe"}
+    narrow = {**whole, "Policy": policy}
+    assert ask("provisioner", "s3", "put_object", whole, Bucket=bucket, Key="probe/other", Body="") == "allowed"
     assert ask("provisioner", "s3", "put_object", narrow, Bucket=bucket, Key="probe/mine", Body="") == "allowed"
     assert ask("provisioner", "s3", "put_object", narrow, Bucket=bucket, Key="probe/other", Body="") == "refused"
     for key in ("probe/mine", "probe/other"):
-        assert ask("provisioner", "s3", "delete_object", {"RoleArn": state_role}, Bucket=bucket, Key=key) == "allowed"
+        assert ask("provisioner", "s3", "delete_object", whole, Bucket=bucket, Key=key) == "allowed"
+
+
+@pytest.mark.parametrize("name", ("conductor-probe", "probe", "astate-probe"))
+def test_the_session_of_an_environments_role_is_none_of_the_state_role(name, ask, state_role):
+    assert ask("provisioner", "sts", "assume_role", RoleArn=state_role, RoleSessionName=name) == "refused"
 
 
 @pytest.mark.parametrize("function", ("api", "stream", "sweeper"))
 def test_nobody_else_gets_the_state_role(function, ask, state_role):
-    assert ask(function, "sts", "assume_role", RoleArn=state_role, RoleSessionName="probe") == "refused"
+    assert ask(function, "sts", "assume_role", RoleArn=state_role, RoleSessionName="state-probe") == "refused"
 
 
 @pytest.fixture

@@ -173,11 +173,11 @@ def test_only_those_who_need_a_role_may_assume_it(roles, names):
         assert trusted(roles[function]) == {("sts:AssumeRole", "lambda.amazonaws.com", ())}
     operators = [roles["provisioner"]["Arn"], roles["worker"]["Arn"]]
     tags = {("sts:TagSession", operator, ()) for operator in operators}
-    assert trusted(roles["state"]) == {("sts:AssumeRole", operator, ()) for operator in operators} | tags
+    assert trusted(roles["state"]) == {("sts:AssumeRole", operator, ("sts:RoleSessionName",)) for operator in operators} | tags
     assert trusted(roles["target"]) == {("sts:AssumeRole", operator, ("sts:ExternalId",)) for operator in operators} | tags
     # The second is the parameter WorkerPrincipals of the local stack.
     assert trusted(roles["worker"]) == {
-        ("sts:AssumeRole", "ecs-tasks.amazonaws.com", ()), ("sts:AssumeRole", f"arn:aws:iam::{names['account']}:root", ())}
+        ("sts:AssumeRole", "ecs-tasks.amazonaws.com", ("aws:SourceAccount",)), ("sts:AssumeRole", f"arn:aws:iam::{names['account']}:root", ())}
 
 
 def test_functions_are_called_by_their_gateway_and_their_clock_alone(stack, names):

@@ -266,6 +266,8 @@ fn variables(folder: &Path, environment: &Environment) -> BTreeMap<OsString, OsS
         ("HOME".into(), folder.into()),
         ("TMPDIR".into(), folder.into()),
         ("AWS_EC2_METADATA_DISABLED".into(), "true".into()),
+        // All that it is told is in its configuration: a file in its home would be a run's, and read in the next one.
+        ("AWS_CONFIG_FILE".into(), "/dev/null".into()),
     ]);
     if let Some(url) = &environment.endpoint_url {
         variables.insert("AWS_ENDPOINT_URL".into(), url.into());
@@ -425,7 +427,7 @@ mod tests {
         };
         check(
             &Environment::default(),
-            "AWS_EC2_METADATA_DISABLED=true HOME=/s PATH=/usr/bin:/bin PLUGIN_PROTOCOL_VERSIONS=5,6 \
+            "AWS_CONFIG_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true HOME=/s PATH=/usr/bin:/bin PLUGIN_PROTOCOL_VERSIONS=5,6 \
              PLUGIN_UNIX_SOCKET_DIR=/s TMPDIR=/s",
         );
         let all = Environment {
@@ -435,7 +437,7 @@ mod tests {
         };
         check(
             &all,
-            "AWS_EC2_METADATA_DISABLED=true AWS_ENDPOINT_URL=http://127.0.0.1:4566 HOME=/s PATH=/p \
+            "AWS_CONFIG_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true AWS_ENDPOINT_URL=http://127.0.0.1:4566 HOME=/s PATH=/p \
              PLUGIN_PROTOCOL_VERSIONS=5,6 PLUGIN_UNIX_SOCKET_DIR=/s TMPDIR=/s",
         );
     }

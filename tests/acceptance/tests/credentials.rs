@@ -136,3 +136,16 @@ async fn an_environment_with_a_secret_alone_has_no_role_in_aws() {
     assert!(detail.contains("credentials.roleArn"), "{detail}");
     cloud.delete().await;
 }
+
+#[tokio::test]
+async fn an_environment_that_names_conductors_own_state_role_gets_no_session_of_it() {
+    let stack = Stack::load();
+    let environment = unique("env");
+    let role = stack.value("workerRoleArn").replace("-worker-", "-state-");
+    let credentials = json!({"credentials": {"roleArn": role}});
+    stack.put(&format!("/v1/environments/{environment}"), &credentials).await.expect(201);
+    let score = format!("resources: {{one: {{type: {}}}}}", stack.template(AWS_ONLY).await);
+    let failed = stack.run(&unique("app"), &environment, &score).await.failed("credentials_refused");
+    let detail = failed.operation("one")["error"]["detail"].as_str().expect("a detail");
+    assert!(detail.contains(&role), "{detail}");
+}
