@@ -1,12 +1,14 @@
 """Owns putting the stack somewhere: the same `sam deploy` into the emulator and into an AWS account.
 
     python -m infra.local.deploy [--local] [--name NAME] [--parameter Name=value]... [sam deploy options]
+    python -m infra.local.deploy --describe [--name NAME]
 
 With --local it then writes .local/stack.json, else .local/deployed.json: what tests, seed and demo need to know. A stack
 of another name stands beside the first and has a file of its own (stack-NAME.json, deployed-NAME.json); furnish it with
 `make furnish WHERE="--local --name NAME"`. Parameters come from samconfig.toml, and then from the command line. Whoever
 deploys a stack to which nobody has access yet becomes its administrator. What goes to AWS is built anew, as a release;
---local takes what lies in target/lambda.
+--local takes what lies in target/lambda. With --describe nothing is deployed: it writes .local/deployed.json of a stack on
+AWS that somebody else has deployed.
 """
 
 import json
@@ -70,10 +72,13 @@ def deploy(local, name=STACK_NAME, parameters=(), options=()):
                 print(log.read())
                 print("The emulator cannot change a REST API's definition in place: after such a change, `make down up`.")
             sys.exit("sam deploy failed")
-    outputs = stack_outputs(name)
     if local:
-        complete(name, outputs)
-    description = describe(name, outputs, stack_parameters(name), local)
+        complete(name, stack_outputs(name))
+    return write_description(name, local)
+
+
+def write_description(name, local):
+    description = describe(name, stack_outputs(name), stack_parameters(name), local)
     stack.path(local, name).write_text(json.dumps(description, indent=2) + "\n")
     return description
 
@@ -197,8 +202,13 @@ if __name__ == "__main__":
     LOCAL.mkdir(exist_ok=True)
     parser = stack.parser(__doc__)
     parser.add_argument("--parameter", action="append", default=[])
+    parser.add_argument("--describe", action="store_true")
     chosen, rest = parser.parse_known_args()
-    description = deploy(chosen.local, chosen.name, chosen.parameter, rest)
+    if chosen.describe:
+        stack.use_account()
+        description = write_description(chosen.name, False)
+    else:
+        description = deploy(chosen.local, chosen.name, chosen.parameter, rest)
     print(f"deployed: {description['apiUrl']}")
     if warning := stack.warning(description):
         print(warning)

@@ -21,7 +21,7 @@ def load(local=True, name=STACK_NAME):
     """The stack's description; from here on this process's AWS clients talk to where it is."""
     description = path(local, name)
     if not description.exists():
-        sys.exit(f"there is no stack: {description.name} is missing; `make {'up' if local else 'deploy'}` first")
+        sys.exit(f"there is no stack: {description.name} is missing; {'`make up` first' if local else '`make deploy` first, or `python -m infra.local.deploy --describe`'}")
     stack = json.loads(description.read_text())
     if local:
         use_emulator(stack["awsEndpointUrl"])

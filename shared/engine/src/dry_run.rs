@@ -244,17 +244,33 @@ fn rivals(foreseen: &mut [Foreseen]) {
     for group in groups {
         let mut all: BTreeSet<Prospect> =
             group.iter().filter_map(|index| foreseen.get(*index)).flat_map(|one| one.prospects.clone()).collect();
-        // Whoever does not come first may find what it wants already made.
-        if all.contains(&Prospect::Created) {
+        // Whoever does not come first may find what it wants already made, by somebody who wants it otherwise.
+        let made = all.contains(&Prospect::Created);
+        if made {
             all.insert(Prospect::Linked);
         }
+        let differ = made && differ(group.iter().filter_map(|index| Some(&foreseen.get(*index)?.operation)));
         for index in group {
             if let Some(one) = foreseen.get_mut(index) {
                 one.prospects.extend(&all);
+                if differ && matches!(&one.operation.request, Request::Acquire(wish) if wish.given || wish.pinned) {
+                    one.prospects.push(Prospect::Updated);
+                }
                 one.decided_by.push("which of the operations on the same resource comes first".to_owned());
             }
         }
     }
+}
+
+/// Whether operations want a resource that is not the same. Of what lies in the vault that is not looked at.
+fn differ<'a>(mut operations: impl Iterator<Item = &'a Operation>) -> bool {
+    let wish = |operation: &'a Operation| match &operation.request {
+        Request::Acquire(wish) => Some((&wish.parameters, &wish.version, wish.has_secrets)),
+        Request::Release(_) => None,
+    };
+    let Some(first) = operations.next().map(wish) else { return false };
+    let has_secrets = |wish: &Option<(_, _, bool)>| wish.as_ref().is_some_and(|(.., has_secrets)| *has_secrets);
+    has_secrets(&first) || operations.any(|other| wish(other) != first)
 }
 
 /// A resource that would be made has no id yet.
