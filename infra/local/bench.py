@@ -85,10 +85,14 @@ def tidy(stack):
     kept = [stack[key] for key in ("stateBucket", "artifactBucket", "vaultBucket")]
     for name in (name for name in names if name in kept or name.startswith(PREFIX)):
         bucket = boto3.resource("s3").Bucket(name)
-        bucket.object_versions.delete()
+        # A page of the emulator's may leave out what comes after what was just deleted.
+        while list(bucket.object_versions.limit(1)):
+            bucket.object_versions.delete()
         bucket.delete()
+    dynamodb = boto3.client("dynamodb")
     try:
-        boto3.client("dynamodb").delete_table(TableName=stack["table"])
+        dynamodb.update_table(TableName=stack["table"], DeletionProtectionEnabled=False)
+        dynamodb.delete_table(TableName=stack["table"])
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
