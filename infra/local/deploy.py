@@ -97,7 +97,10 @@ def overrides(section, name, given):
 
 def broken_rules(parameters):
     """What CloudFormation cannot check: the times that hang on each other."""
-    seconds = {name: int(parameters[name]) for name in DEFAULTS if name not in ("Authentication", "Access")}
+    times = [name for name in DEFAULTS if name not in ("Authentication", "Access")]
+    if wrong := [f"{name} must be a whole number of seconds" for name in times if not parameters[name].isdecimal()]:
+        return wrong
+    seconds = {name: int(parameters[name]) for name in times}
     timeout = seconds["ProvisionerTimeout"]
     return [rule for rule, holds in (
         (f"StopBeforeDeadline + WorthStarting must be below ProvisionerTimeout ({timeout}): otherwise nothing ever starts",

@@ -53,6 +53,7 @@ def test_the_defaults_are_those_of_the_template():
     ({"ProvisionerTimeout": "50", "StopBeforeDeadline": "15", "WorthStarting": "5", "SessionSeconds": "50", "WakeVisibility": "110"}, []),
     ({"ProvisionerTimeout": "120"}, ["StopBeforeDeadline + WorthStarting must be below ProvisionerTimeout (120)"]),
     ({"ProvisionerTimeout": "60", "SessionSeconds": "59"}, ["WorthStarting", "SessionSeconds must not be below"]),
+    ({"WorthStarting": "30s"}, ["WorthStarting must be a whole number"]),
     ({"WakeVisibility": "959"}, ["WakeVisibility must be at least ProvisionerTimeout + 60 (960)"]),
 ])
 def test_times_that_do_not_go_together_are_refused(given, words):

@@ -55,12 +55,13 @@ impl Strays {
     /// Kills everything else. Fails where some of it lives on.
     ///
     /// What forks and exits faster than it can be read in `/proc` is never seen alive. But whoever exits was adopted, and
-    /// stays there until it is reaped: so it is over only when nobody is seen, be it alive or dead.
+    /// stays there until this process reaps it: so it is over only when no child is seen, be it alive or dead.
     pub async fn end(&self) -> io::Result<()> {
         let spared = self.spared.lock().unwrap_or_else(PoisonError::into_inner).clone();
         kill_all(|look| {
-            let here = descendants(&all(), getpid().as_raw());
-            let strays: Vec<Seen> = here.into_iter().filter(|seen| !spared.contains(&seen.process)).collect();
+            let own = getpid().as_raw();
+            let is_left = |seen: &Seen| !spared.contains(&seen.process) && (!seen.is_dead || seen.parent == own);
+            let strays: Vec<Seen> = descendants(&all(), own).into_iter().filter(is_left).collect();
             reap(&strays, look >= UNAWAITED);
             strays
         })
