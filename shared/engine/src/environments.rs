@@ -28,7 +28,7 @@ pub struct PutOutcome<T> {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Makes an environment, or changes it. While it has resources its region, credentials and backend stay.
+    /// Makes an environment, or changes it. While it has resources its region, role, secret and backend stay.
     pub async fn put_environment(
         &self,
         caller: &Caller,
@@ -70,7 +70,7 @@ impl<P: Ports> Engine<P> {
         let mut draft = self.draft(caller, None);
         let moves = read.as_ref().is_some_and(|read| {
             let (old, new) = (&read.spec, spec);
-            old.region != new.region || old.credentials != new.credentials || elsewhere(old) != elsewhere(new)
+            old.region != new.region || acts_as(old) != acts_as(new) || elsewhere(old) != elsewhere(new)
         });
         if moves {
             // Who starts in one of these lanes, or opens another, meets a version that is not the one it read.
@@ -78,7 +78,7 @@ impl<P: Ports> Engine<P> {
                 draft.check(&lane);
             }
             if self.has_residents(caller, name).await? {
-                return Err(in_use(name, "its region, credentials and backend cannot change").into());
+                return Err(in_use(name, "its region, role, secret and backend cannot change").into());
             }
         }
         let value = Environment { name: name.clone(), spec: spec.clone(), created_at, updated_at: now };
@@ -269,6 +269,11 @@ impl<P: Ports> Engine<P> {
 /// The backend, where it is not the stack's own bucket.
 fn elsewhere(spec: &EnvironmentSpec) -> Option<&BackendSpec> {
     spec.backend.as_ref().filter(|backend| !matches!(backend, BackendSpec::S3 {}))
+}
+
+/// Whose account its resources live in. Only who may take the role hangs on the external id.
+fn acts_as(spec: &EnvironmentSpec) -> Option<(Option<&str>, Option<&str>)> {
+    spec.credentials.as_ref().map(|credentials| (credentials.role_arn.as_deref(), credentials.secret_arn.as_deref()))
 }
 
 fn in_use(name: &EnvironmentName, why: &str) -> Refusal {

@@ -39,6 +39,22 @@ async fn an_environment_with_resources_keeps_its_region_and_role_and_is_not_ende
 }
 
 #[tokio::test]
+async fn the_external_id_of_an_environment_with_resources_may_change() {
+    let stack = Stack::load();
+    let (application, environment) = (unique("app"), unique("env"));
+    let path = format!("/v1/environments/{environment}");
+    let role = stack.get("/v1/environments/dev").await.expect(200).body["credentials"]["roleArn"].clone();
+    let with = |id: &str| json!({"credentials": {"roleArn": role, "externalId": id}});
+    stack.put(&path, &with("local")).await.expect(201);
+    stack.run(&application, &environment, NOTE).await.succeeded();
+    let changed = stack.put(&path, &with("another")).await.expect(200);
+    assert_eq!(changed.body["credentials"]["externalId"], json!("another"));
+    stack.put(&path, &json!({"credentials": null})).await.is_problem(409, "environment_in_use");
+    stack.put(&path, &with("local")).await.expect(200);
+    stack.teardown(&application, &environment).await.succeeded();
+}
+
+#[tokio::test]
 async fn what_has_an_unfinished_deployment_is_not_ended() {
     let stack = Stack::load();
     let (application, environment) = (unique("app"), stack.environment().await);
