@@ -81,6 +81,27 @@ fn who_comes_after_it_has_its_turn() {
     });
 }
 
+#[test]
+fn whose_turn_has_come_is_looked_at_soon_however_long_it_has_waited() {
+    run(|| async {
+        let world = World::new(None).await;
+        let (one, other) = (world.submit("two").await, world.submit("two").await);
+        tokio::time::sleep(Duration::from_mins(20)).await;
+        // Now it is not due for another 15 minutes.
+        world.engine.sweep().await.expect("a sweep");
+        for wake in world.messages() {
+            world.engine.work(wake, &Worker::default(), None).await.expect("it can be worked");
+        }
+        assert_eq!(world.read(one.deployment).await.deployment.status, DeploymentStatus::Succeeded);
+        assert!(!world.messages().is_empty(), "the wake-up that is lost");
+        assert_eq!(world.read(other.deployment).await.deployment.status, DeploymentStatus::Pending);
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        world.engine.sweep().await.expect("a sweep");
+        world.carry_out(&Worker::default()).await;
+        assert_eq!(world.read(other.deployment).await.deployment.status, DeploymentStatus::Succeeded);
+    });
+}
+
 fn caller() -> Caller {
     Caller::system(named("acme"), "requests")
 }
@@ -148,6 +169,11 @@ impl World {
 
     async fn read(&self, id: DeploymentId) -> DeploymentView {
         self.engine.deployment(&caller(), id).await.expect("a deployment")
+    }
+
+    /// The messages, which are not there any more.
+    fn messages(&self) -> Vec<Wake> {
+        std::iter::from_fn(|| self.engine.queue.inner.take()).collect()
     }
 
     /// Works until there is no message left.
